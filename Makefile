@@ -1,0 +1,67 @@
+# `make app` and `make test` are all that a fresh machine needs; both may be repeated.
+.DEFAULT_GOAL := help
+.PHONY: help app test setup setup-dev system lint bench demo soak clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8501
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help: ## show the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+app: setup ## set up and serve the dashboard on 127.0.0.1:8501
+	$(BIN)/streamlit run app.py --server.port $(PORT)
+
+test: setup-dev ## set up and run lint, types and all tests
+	$(BIN)/pip check
+	$(MAKE) lint
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+lint: setup-dev ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup-dev $(VENV)/bench.stamp ## measure against the peers, side by side
+	$(BIN)/python -m benchmarks
+
+demo: setup ## rebuild the bundled demo
+	$(BIN)/python -m seqrl demo build
+
+# --- set-up: stamps make repetition free -------------------------------------------------------
+setup: $(VENV)/app.stamp
+setup-dev: $(VENV)/dev.stamp
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/system.stamp: | $(VENV)/bin/python
+	@# Off-screen rendering (MuJoCo) and the browser of the tests; only where root may install Debian packages.
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		for package in chromium libegl1 libosmesa6 fonts-dejavu-core; do \
+			dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; \
+		done; \
+		if [ -n "$$missing" ]; then \
+			apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
+		fi; \
+	else \
+		echo "not root on Debian: install chromium, libegl1 and libosmesa6 yourself for browser tests and MuJoCo"; \
+	fi
+	@touch $@
+
+$(VENV)/app.stamp: requirements.txt $(VENV)/system.stamp
+	$(BIN)/pip install -q -r requirements.txt
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.txt $(VENV)/app.stamp
+	$(BIN)/pip install -q -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/bench.stamp: benchmarks/requirements.txt $(VENV)/dev.stamp
+	$(BIN)/pip install -q -r benchmarks/requirements.txt
+	@touch $@
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,61 @@
+"""Every spec of the product, validated once.
+
+The forms of the pages, the options of the command line and the JSON that is stored all come from
+these frozen models; a refused value has the same one sentence everywhere (`explain`).
+"""
+
+from seqrl.config.base import NAME_PATTERN, Name, Spec, apply_overrides, explain, setting
+from seqrl.config.datasets import BehaviourSpec, DatasetSpec, parse_mix
+from seqrl.config.facts import DatasetFacts, ReturnSummary, SpaceFacts
+from seqrl.config.jobs import (
+    DatasetJob,
+    JobSpec,
+    RenderJob,
+    ReturnSweepJob,
+    TrainJob,
+    parse_job,
+)
+from seqrl.config.models import (
+    BehaviourCloningSpec,
+    DecisionTransformerSpec,
+    ModelSpec,
+    parse_model,
+)
+from seqrl.config.sweeps import Decoding, RenderSpec, ReturnSweepSpec, parse_numbers
+from seqrl.config.training import (
+    RunSpec,
+    TrainingSpec,
+    check_run,
+)
+
+__all__ = [
+    "NAME_PATTERN",
+    "BehaviourCloningSpec",
+    "BehaviourSpec",
+    "DatasetFacts",
+    "DatasetJob",
+    "DatasetSpec",
+    "DecisionTransformerSpec",
+    "Decoding",
+    "JobSpec",
+    "ModelSpec",
+    "Name",
+    "RenderJob",
+    "RenderSpec",
+    "ReturnSummary",
+    "ReturnSweepJob",
+    "ReturnSweepSpec",
+    "RunSpec",
+    "SpaceFacts",
+    "Spec",
+    "TrainJob",
+    "TrainingSpec",
+    "apply_overrides",
+    "check_run",
+    "explain",
+    "parse_job",
+    "parse_mix",
+    "parse_model",
+    "parse_numbers",
+    "setting",
+]

@@ -1,0 +1,111 @@
+"""What a model is made of."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, TypeAdapter, model_validator
+
+from seqrl.config.base import Spec, setting
+
+Activation = Literal["relu", "gelu", "gelu_tanh"]
+
+
+class TransformerSpec(Spec):
+    """Settings that every causal transformer here shares."""
+
+    embedding_dim: int = setting(128, "Width", "Numbers that describe a token inside the network.", ge=8, le=2048)
+    layers: int = setting(3, "Layers", "How many times tokens look at each other.", ge=1, le=48)
+    heads: int = setting(1, "Heads", "Independent looks per layer; must divide the width.", ge=1, le=64)
+    dropout: float = setting(0.1, "Dropout", "Share of activations silenced while training.", ge=0, lt=1, step=0.05)
+    activation: Activation = setting("relu", "Activation", "Non-linearity of the feed-forward part.", advanced=True)
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.embedding_dim % self.heads:
+            raise ValueError(
+                f"heads is {self.heads} but does not divide embedding_dim {self.embedding_dim}; "
+                f"choose a divisor of {self.embedding_dim}"
+            )
+        return self
+
+
+class ActionModelSpec(TransformerSpec):
+    """Settings shared by Decision Transformer and behaviour cloning."""
+
+    context_length: int = setting(
+        20, "Context length K", "Steps of history that the model sees.", unit="steps", ge=1, le=1000
+    )
+    max_timestep: int | None = setting(
+        None,
+        "Timestep table",
+        "Largest timestep with an embedding; empty takes the longest possible episode.",
+        unit="steps",
+        ge=1,
+        le=100_000,
+        advanced=True,
+    )
+    embedding: Literal["linear", "mlp"] = setting(
+        "linear",
+        "Embedding",
+        "How numbers become tokens: one linear map (the paper) or a small network.",
+        advanced=True,
+    )
+    action_head: Literal["auto", "categorical", "tanh", "gaussian"] = setting(
+        "auto", "Action head", "Categorical for discrete actions; tanh (L2 loss) or Gaussian for continuous ones."
+    )
+
+
+class DecisionTransformerSpec(ActionModelSpec):
+    """Decision Transformer (Chen et al. 2021)."""
+
+    kind: Literal["dt"] = "dt"
+    discount: float = setting(
+        1.0,
+        "Discount γ",
+        "1 counts every reward alike; with less, targets are discounted too.",
+        gt=0,
+        le=1,
+        step=0.01,
+        advanced=True,
+    )
+    return_scale: float | None = setting(
+        None,
+        "Return scale",
+        "Returns-to-go are divided by this; empty takes the largest absolute return in the data.",
+        unit="reward",
+        gt=0,
+        advanced=True,
+    )
+    rtg_gain: float = setting(
+        1.0,
+        "Return gain",
+        "Multiplies the return token's embedding, so that the request is heard louder.",
+        gt=0,
+        le=100,
+        advanced=True,
+    )
+
+
+class BehaviourCloningSpec(ActionModelSpec):
+    """The same network without return tokens; with ``top_fraction < 1``, %BC (Chen et al. 2021, section 4)."""
+
+    kind: Literal["bc"] = "bc"
+    top_fraction: float = setting(
+        1.0,
+        "Best share of episodes",
+        "Imitate only the episodes with the highest returns (%BC).",
+        gt=0,
+        le=1,
+        step=0.05,
+    )
+
+
+ModelSpec = Annotated[DecisionTransformerSpec | BehaviourCloningSpec, Field(discriminator="kind")]
+
+_ADAPTER: TypeAdapter[Any] = TypeAdapter(ModelSpec)
+
+
+def parse_model(values: dict[str, Any]) -> Any:
+    """A model spec from plain values; ``kind`` chooses the class."""
+    return _ADAPTER.validate_python(values)

@@ -1,0 +1,90 @@
+"""What is measured after training: return-to-go sweeps and the videos of their episodes."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from seqrl.config.base import Name, Spec, setting
+
+Decoding = Literal["sampled", "greedy"]
+
+
+class ReturnSweepSpec(Spec):
+    """Ask every run for every target, several times, and measure what the environment pays."""
+
+    name: Name = setting(..., "Name", "How the sweep is called on every page.")
+    runs: tuple[Name, ...] = setting(..., "Runs", "The trained models to compare.", min_length=1, max_length=64)
+    targets: tuple[float, ...] = setting(
+        ..., "Targets", "The returns to ask for.", unit="reward", min_length=1, max_length=1000
+    )
+    episodes: int = setting(
+        10, "Episodes per target", "More episodes, narrower intervals.", unit="episodes", ge=1, le=10_000
+    )
+    decodings: tuple[Decoding, ...] = setting(
+        ("sampled", "greedy"),
+        "Decoding",
+        "Draw each action from the model's probabilities, or always take the likeliest.",
+        min_length=1,
+        max_length=2,
+    )
+    temperature: float = setting(
+        1.0, "Temperature", "Below 1 sharpens the sampled probabilities, above 1 flattens them.", gt=0, le=10, step=0.1
+    )
+    acting: Literal["cached", "window"] = setting(
+        "cached",
+        "Context",
+        "window recomputes the last K steps at every step; cached reuses keys and values and lets the context vary "
+        "between half of K and K, which is several times faster.",
+        advanced=True,
+    )
+    seed: int = setting(0, "Seed", "Start states and sampling noise follow from it.", ge=0, le=2**31 - 1)
+
+    @model_validator(mode="after")
+    def _no_repeats(self) -> Self:
+        for field in ("runs", "targets", "decodings"):
+            values = getattr(self, field)
+            if len(set(values)) < len(values):
+                repeated = next(value for value in values if values.count(value) > 1)
+                raise ValueError(f"{field} names {repeated!r} twice; give each once")
+        return self
+
+
+class RenderSpec(Spec):
+    """One recorded episode as a video."""
+
+    sweep: Name
+    episode_id: int = setting(..., "Episode", "Row of the sweep's episode table.", ge=0)
+    format: Literal["mp4", "gif"] = setting("mp4", "Format", "MP4 plays everywhere; GIF loops in slides.")
+
+
+def parse_numbers(text: str, what: str = "targets") -> tuple[float, ...]:
+    """Read ``25,50,100`` or ``start:stop:step`` (stop included), or a mixture of both.
+
+    Raises:
+        ValueError: naming the part that is no number or range.
+
+    >>> parse_numbers("50:200:50,500")
+    (50.0, 100.0, 150.0, 200.0, 500.0)
+    """
+    numbers: list[float] = []
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        try:
+            values = [float(piece) for piece in part.split(":")]
+        except ValueError:
+            values = []
+        if len(values) == 1 and math.isfinite(values[0]):
+            numbers.append(values[0])
+        elif len(values) == 3 and all(map(math.isfinite, values)) and values[2] != 0:
+            start, stop, step = values
+            count = math.floor((stop - start) / step + 1e-9) + 1
+            if not 1 <= count <= 1000:
+                raise ValueError(f"{what} {part!r} makes {max(count, 0)} values; choose start:stop:step for 1 to 1000")
+            numbers.extend(start + i * step for i in range(count))
+        else:
+            raise ValueError(f"{what} {part!r} is neither a number nor start:stop:step; write for example 50:500:50")
+    if not numbers:
+        raise ValueError(f"{what} is empty; write for example 25,50,100 or 50:500:50")
+    return tuple(numbers)

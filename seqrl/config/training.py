@@ -1,0 +1,126 @@
+"""How a model is trained, and what must hold between a model and its data."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from seqrl.config.base import Name, Spec, setting
+from seqrl.config.facts import DatasetFacts
+from seqrl.config.models import ActionModelSpec, ModelSpec
+
+
+class TrainingSpec(Spec):
+    """Optimisation settings."""
+
+    steps: int = setting(3000, "Steps", "Optimizer updates.", unit="steps", ge=1, le=10_000_000)
+    batch_size: int = setting(64, "Batch size", "Windows per update.", unit="windows", ge=1, le=65_536)
+    learning_rate: float = setting(1e-3, "Learning rate", "Size of an update at its peak.", gt=0, le=1, step=1e-4)
+    weight_decay: float = setting(
+        1e-4,
+        "Weight decay",
+        "Pull of matrices towards zero; biases, norms and embeddings are left alone.",
+        ge=0,
+        le=1,
+        advanced=True,
+    )
+    warmup_steps: int = setting(
+        100, "Warm-up", "Steps over which the learning rate rises.", unit="steps", ge=0, le=1_000_000, advanced=True
+    )
+    schedule: Literal["cosine", "constant"] = setting(
+        "cosine", "Schedule", "After the warm-up: fall along a cosine to a tenth, or stay.", advanced=True
+    )
+    gradient_clip: float = setting(1.0, "Gradient clip", "Largest norm of a gradient.", gt=0, le=1000, advanced=True)
+    validation_fraction: float = setting(
+        0.1,
+        "Validation share",
+        "Whole episodes kept out of training, to measure on.",
+        ge=0,
+        le=0.5,
+        step=0.05,
+        advanced=True,
+    )
+    early_stopping_patience: int | None = setting(
+        None,
+        "Early stopping",
+        "Stop after so many validations without a better one; empty never stops early.",
+        unit="validations",
+        ge=1,
+        le=10_000,
+        advanced=True,
+    )
+    log_every: int = setting(50, "Log every", "Steps between two points of a curve.", unit="steps", ge=1, advanced=True)
+    validate_every: int = setting(
+        250, "Validate every", "Steps between two validations.", unit="steps", ge=1, advanced=True
+    )
+    histogram_every: int = setting(
+        1000,
+        "Histograms every",
+        "Steps between two histograms of weights and gradients.",
+        unit="steps",
+        ge=1,
+        advanced=True,
+    )
+    checkpoint_every: int = setting(
+        1000,
+        "Checkpoint every",
+        "Steps between two checkpoints that training can resume from.",
+        unit="steps",
+        ge=1,
+        advanced=True,
+    )
+    precision: Literal["auto", "fp32", "bf16"] = setting(
+        "auto", "Precision", "Arithmetic of the forward and backward pass; weights are always fp32.", advanced=True
+    )
+    threads: int | None = setting(
+        None,
+        "Threads",
+        "Processor threads; empty chooses by what else runs.",
+        unit="threads",
+        ge=1,
+        le=256,
+        advanced=True,
+    )
+
+
+class RunSpec(Spec):
+    """One training: a dataset, a model, and how."""
+
+    name: Name = setting(..., "Name", "How the run is called on every page.")
+    dataset: Name = setting(..., "Dataset", "The data it learns from.")
+    model: ModelSpec
+    training: TrainingSpec = TrainingSpec()
+    preset: str = setting("custom", "Preset", "Where the settings came from.", max_length=20)
+    seed: int = setting(0, "Seed", "Initial weights, batches and dropout follow from it.", ge=0, le=2**31 - 1)
+
+
+def check_run(spec: RunSpec, facts: DatasetFacts) -> None:
+    """Refuse a model that cannot fit its data, before anything is computed.
+
+    Raises:
+        ValueError: one sentence with the value and the remedy.
+    """
+    model = spec.model
+    if isinstance(model, ActionModelSpec):
+        longest = facts.max_episode_steps or facts.max_length
+        where = facts.environment or "this dataset"
+        if model.context_length > longest:
+            raise ValueError(
+                f"context_length is {model.context_length} but {where} episodes end at {longest} steps; "
+                f"choose at most {longest}"
+            )
+        if model.max_timestep is not None and model.max_timestep < max(longest, facts.max_length):
+            needed = max(longest, facts.max_length)
+            raise ValueError(
+                f"max_timestep is {model.max_timestep} but {where} episodes last up to {needed} steps; "
+                f"choose at least {needed}, or leave it empty"
+            )
+        discrete = facts.action.kind in ("discrete", "multi_discrete")
+        if model.action_head == "categorical" and not discrete:
+            raise ValueError("action_head is categorical but the actions are continuous; choose tanh or gaussian")
+        if model.action_head in ("tanh", "gaussian") and discrete:
+            raise ValueError(f"action_head is {model.action_head} but the actions are discrete; choose categorical")
+    if spec.training.validation_fraction > 0 and facts.episodes < 2:
+        raise ValueError(
+            f"validation_fraction is {spec.training.validation_fraction:g} but the dataset has only one episode; "
+            "choose 0 or collect more episodes"
+        )
