@@ -5,6 +5,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := .venv-bench
 PORT ?= 8501
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -24,8 +25,8 @@ lint: setup-dev ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: setup-dev $(VENV)/bench.stamp ## measure against the peers, side by side
-	$(BIN)/python -m benchmarks
+bench: $(BENCH)/stamp ## measure against the peers, side by side
+	$(BENCH)/bin/python -m benchmarks
 
 demo: setup ## rebuild the bundled demo
 	$(BIN)/python -m seqrl demo build
@@ -59,9 +60,11 @@ $(VENV)/dev.stamp: requirements-dev.txt $(VENV)/app.stamp
 	$(BIN)/pip install -q -r requirements-dev.txt
 	@touch $@
 
-$(VENV)/bench.stamp: benchmarks/requirements.txt $(VENV)/dev.stamp
-	$(BIN)/pip install -q -r benchmarks/requirements.txt
+$(BENCH)/stamp: benchmarks/requirements.txt benchmarks/requirements-peers.txt requirements.txt
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/pip install -q -r benchmarks/requirements.txt
+	$(BENCH)/bin/pip install -q --no-deps -r benchmarks/requirements-peers.txt
 	@touch $@
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH) .pytest_cache .mypy_cache .ruff_cache

@@ -86,7 +86,8 @@ def explain(error: ValidationError) -> str:
     context = fault.get("ctx") or {}
     if fault["type"] in ("value_error", "assertion_error"):
         return str(context.get("error", fault["msg"]))
-    where = ".".join(str(part) for part in fault["loc"] if part not in _UNION_TAGS) or "the spec"
+    *groups, leaf = fault["loc"] or ("the spec",)
+    where = ".".join([str(part) for part in groups if part not in _UNION_TAGS] + [str(leaf)])
     value = repr(fault.get("input"))
     value = value if len(value) <= 80 else value[:77] + "..."
     remedy = _REMEDIES.get(fault["type"], fault["msg"][:1].lower() + fault["msg"][1:])
@@ -96,7 +97,8 @@ def explain(error: ValidationError) -> str:
     return f"{where} is {value}; {remedy}"
 
 
-_UNION_TAGS = {"dt", "bc", "tt", "dataset", "train", "sweep_rtg", "sweep_beam", "render"}
+# pydantic puts the chosen member of a union into the location; a person did not write it.
+_UNION_TAGS = {"spec", "dt", "bc", "tt", "dataset", "train", "sweep_rtg", "sweep_beam", "render"}
 
 
 def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
