@@ -1,0 +1,279 @@
+"""How well what was achieved follows what was asked: points with intervals, calibration figures, one sentence.
+
+Everything here works on the episode table of a sweep, also while the sweep is still running, and
+needs neither torch nor an environment: pages, command line and plots show the same numbers.
+
+A run that listens to no target (behaviour cloning) is measured once per decoding; its episodes have
+target NaN, its point is flagged ``conditioned=False``, and its calibration compares that one mean
+with every target of the sweep, because that is what it would do whatever is asked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+RESAMPLES = 2000
+_CELL = ("run", "decoding", "target")
+_LARGEST_TABLE = 4_000_000
+
+
+def bootstrap_interval(
+    values: np.ndarray, *, level: float = 0.95, seed: int = 0, resamples: int = RESAMPLES
+) -> tuple[np.ndarray, np.ndarray]:
+    """Percentile bootstrap interval of the mean (Efron 1979), for many equally large samples at once.
+
+    Columns share their resampling indices, which depend on the seed and the sample size only, so an
+    interval does not change when other samples are added.
+
+    Args:
+        values: (n, G) float, one sample a column.
+        level: share of the bootstrap distribution inside the interval.
+        seed: of the resampling.
+        resamples: number of bootstrap samples.
+
+    Returns:
+        (G,) lower and (G,) upper ends, in the unit of the values.
+
+    Raises:
+        ValueError: if there are no values.
+    """
+    if values.ndim != 2 or len(values) == 0:
+        raise ValueError(f"values has shape {values.shape}; give at least one row of (n, samples)")
+    size = len(values)
+    values = values.astype(np.float64)
+    if size * resamples <= _LARGEST_TABLE:
+        means = _resampling_weights(size, seed, resamples) @ values
+    else:
+        rng = np.random.default_rng([seed, size])
+        rows = max(_LARGEST_TABLE // size, 1)
+        blocks = [_draw_weights(rng, size, min(rows, resamples - at)) @ values for at in range(0, resamples, rows)]
+        means = np.concatenate(blocks)
+    outside = (1 - level) / 2
+    low, high = np.quantile(means, [outside, 1 - outside], axis=0)
+    return low, high
+
+
+@lru_cache(maxsize=16)
+def _resampling_weights(size: int, seed: int, resamples: int) -> np.ndarray:
+    weights = _draw_weights(np.random.default_rng([seed, size]), size, resamples)
+    weights.setflags(write=False)
+    return weights
+
+
+def _draw_weights(rng: np.random.Generator, size: int, resamples: int) -> np.ndarray:
+    """How often each of ``size`` values is in each resample, divided by ``size``: (resamples, size)."""
+    drawn = rng.integers(size, size=(resamples, size)) + np.arange(resamples)[:, None] * size
+    return np.bincount(drawn.ravel(), minlength=resamples * size).reshape(resamples, size) / size
+
+
+def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Spearman's rank correlation; tied values get their mean rank.
+
+    Args:
+        x: (n,) float.
+        y: (n,) float.
+
+    Returns:
+        In [-1, 1]; NaN for fewer than two points or when one side is constant, where no order exists.
+
+    >>> rank_correlation(np.array([1.0, 2.0, 3.0]), np.array([10.0, 30.0, 20.0]))
+    0.5
+    """
+    if len(x) < 2:
+        return math.nan
+    ranks = [_mean_ranks(np.asarray(values, dtype=np.float64)) for values in (x, y)]
+    centred = [rank - rank.mean() for rank in ranks]
+    spread = math.sqrt(float(centred[0] @ centred[0]) * float(centred[1] @ centred[1]))
+    return float(centred[0] @ centred[1]) / spread if spread > 0 else math.nan
+
+
+def _mean_ranks(values: np.ndarray) -> np.ndarray:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[inverse]
+
+
+def points(episodes: pd.DataFrame, *, by: Sequence[str] = _CELL, seed: int = 0) -> pd.DataFrame:
+    """Mean achieved return of every cell, with a bootstrap 95 % interval.
+
+    Args:
+        episodes: one row an episode with the columns of ``by``, ``achieved_return`` and, where a run was
+            trained with a discount below 1, ``discounted_return`` (the target's unit there).
+        by: the columns that make a cell, such as width and horizon in a beam sweep.
+        seed: of the bootstrap.
+
+    Returns:
+        One row a cell, words in order of first appearance, numbers by size: the columns of
+        ``by``, ``n``, ``mean``, ``std`` (population), ``low``, ``high`` (environment's reward), ``comparable`` (mean in
+        the unit of the target), ``length`` (mean steps) when known, and ``conditioned`` when there are targets.
+    """
+    by = list(by)
+    columns = [*by, "n", "mean", "std", "low", "high", "comparable"]
+    if episodes.empty:
+        return pd.DataFrame(
+            {name: pd.Series(dtype=object if name in ("run", "decoding") else float) for name in columns}
+        )
+    frame = episodes.assign(_comparable=_comparable(episodes))
+    rows: list[dict[str, Any]] = []
+    samples: list[np.ndarray] = []
+    for key, cell in frame.groupby(by, dropna=False, sort=False):
+        achieved = cell["achieved_return"].to_numpy(np.float64)
+        row = dict(zip(by, key, strict=True))
+        row |= {"n": len(achieved), "mean": achieved.mean(), "std": achieved.std()}
+        row |= {"low": math.nan, "high": math.nan, "comparable": cell["_comparable"].mean()}
+        if "length" in cell:
+            row["length"] = cell["length"].mean()
+        rows.append(row)
+        samples.append(achieved)
+    _fill_intervals(rows, samples, seed)
+    table = pd.DataFrame(rows)
+    if "target" in by:
+        table["target"] = table["target"].astype(float)
+        table["conditioned"] = table["target"].notna()
+    return table.sort_values(by, key=_sort_key).reset_index(drop=True)
+
+
+def _sort_key(column: pd.Series) -> pd.Series:
+    """Numbers by size, words in order of first appearance."""
+    return column if pd.api.types.is_numeric_dtype(column) else pd.Series(pd.factorize(column)[0], column.index)
+
+
+def _comparable(episodes: pd.DataFrame) -> pd.Series:
+    """Achieved return in the unit of the target: discounted where the run's targets are."""
+    achieved = episodes["achieved_return"].astype(float)
+    if "discounted_return" not in episodes:
+        return achieved
+    return episodes["discounted_return"].astype(float).fillna(achieved)
+
+
+def _fill_intervals(rows: list[dict[str, Any]], samples: list[np.ndarray], seed: int) -> None:
+    by_size: dict[int, list[int]] = {}
+    for place, sample in enumerate(samples):
+        by_size.setdefault(len(sample), []).append(place)
+    for places in by_size.values():
+        low, high = bootstrap_interval(np.stack([samples[place] for place in places], axis=1), seed=seed)
+        for column, place in enumerate(places):
+            rows[place] |= {"low": low[column], "high": high[column]}
+
+
+def calibration(points: pd.DataFrame, targets: Iterable[float] | None = None) -> pd.DataFrame:
+    """How far achieved is from asked, for every run and decoding.
+
+    Args:
+        points: as `points` returns them, measured so far.
+        targets: what a run without targets is compared with; None takes all targets among the points.
+
+    Returns:
+        One row a run and decoding: ``run``, ``decoding``, ``conditioned``, ``targets`` (how many were compared),
+        ``mae`` (mean over targets of the distance between mean achieved and target), ``bias`` (mean of achieved
+        minus target), ``rank_correlation`` (Spearman, of target and mean achieved), ``best`` (largest mean achieved,
+        environment's reward). ``mae`` and ``bias`` are in the unit of the target.
+    """
+    if points.empty:
+        names = ["run", "decoding", "conditioned", "targets", "mae", "bias", "rank_correlation", "best"]
+        return pd.DataFrame(columns=names)
+    asked = sorted(set(points["target"].dropna()) if targets is None else set(targets))
+    rows = []
+    for (run, decoding), cells in points.groupby(["run", "decoding"], sort=False):
+        conditioned = bool(cells["target"].notna().any())
+        if conditioned:
+            cells = cells[cells["target"].notna()]
+            target, achieved = cells["target"].to_numpy(float), cells["comparable"].to_numpy(float)
+        else:
+            target = np.asarray(asked, dtype=float)
+            achieved = np.full(len(target), float(cells["comparable"].iloc[0]))
+        error = achieved - target
+        rows.append(
+            {
+                "run": run,
+                "decoding": decoding,
+                "conditioned": conditioned,
+                "targets": len(target),
+                "mae": float(np.abs(error).mean()) if len(error) else math.nan,
+                "bias": float(error.mean()) if len(error) else math.nan,
+                "rank_correlation": rank_correlation(target, achieved),
+                "best": float(cells["mean"].max()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def summarise(
+    episodes: pd.DataFrame, *, targets: Iterable[float] | None = None, seed: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`points` and `calibration` of a return sweep's episode table, finished or not."""
+    measured = points(episodes, seed=seed)
+    return measured, calibration(measured, targets)
+
+
+def to_json(points: pd.DataFrame, calibration: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Points and calibration as plain values; what has no value (no target, no order) is None."""
+    return {"points": _records(points), "calibration": _records(calibration)}
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    rows = table.astype(object).to_dict("records")
+    return [{str(name): _plain(value) for name, value in row.items()} for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def sentence(calibration: pd.DataFrame, labels: Mapping[str, str] | None = None) -> str:
+    """What to look for in the chart, in words.
+
+    Args:
+        calibration: as `calibration` returns it.
+        labels: run → the name it has in the chart; runs not named keep their own name.
+
+    >>> table = pd.DataFrame({"run": "dt", "decoding": ["sampled", "greedy"], "conditioned": True, "targets": 10,
+    ...     "mae": [23.1, 225.0], "bias": 0.0, "rank_correlation": [1.0, math.nan], "best": [490.0, 500.0]})
+    >>> sentence(table, {"dt": "DT"})
+    'Sampled, DT is off by 23 on average; greedy, by 225.'
+    """
+    labels = labels or {}
+    rows = [row for row in calibration.to_dict("records") if not math.isnan(row["mae"])]
+    listening = [row for row in rows if row["conditioned"]]
+    deaf = [row for row in calibration.to_dict("records") if not row["conditioned"]]
+    sentences = []
+    if listening:
+        sentences.append(_errors_in_words(listening, labels))
+    for run in dict.fromkeys(row["run"] for row in deaf):
+        reached = [f"{_number(row['best'])} {row['decoding']}" for row in deaf if row["run"] == run]
+        sentences.append(f"{labels.get(run, run)} is not asked for a return: it reaches {_enumerate(reached)}.")
+    return " ".join(sentences) or "No point is measured yet."
+
+
+def _errors_in_words(rows: list[dict[str, Any]], labels: Mapping[str, str]) -> str:
+    single = len({row["run"] for row in rows}) == 1
+    parts: list[str] = []
+    for decoding in dict.fromkeys(row["decoding"] for row in rows):
+        told: list[str] = []
+        for row in (row for row in rows if row["decoding"] == decoding):
+            name, error = labels.get(row["run"], row["run"]), _number(row["mae"])
+            if not parts and not told:
+                told.append(f"{name} is off by {error} on average")
+            else:
+                told.append(f"by {error}" if single else f"{name} by {error}")
+        parts.append(f"{decoding if parts else decoding.capitalize()}, {_enumerate(told)}")
+    return "; ".join(parts) + "."
+
+
+def _enumerate(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _number(value: float) -> str:
+    """Whole from ten on, with thin spaces between thousands; two significant digits below."""
+    if abs(value) >= 10 or value == 0:
+        return f"{value:,.0f}".replace(",", "\u2009").replace("-", "−")
+    return f"{value:.2g}".replace("-", "−")
