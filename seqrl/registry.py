@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from seqrl.config import BehaviourCloningSpec, BehaviourSpec, DecisionTransformerSpec, Spec
+from seqrl.config import (
+    BehaviourCloningSpec,
+    BehaviourSpec,
+    DecisionTransformerSpec,
+    Spec,
+    TrajectoryTransformerSpec,
+)
 
 
 @dataclass(frozen=True)
@@ -183,6 +189,21 @@ _ACTION_PRESETS = {
     ),
 }
 
+_PLANNING_PRESETS = {
+    "quick": Preset(
+        title="Quick",
+        model={"embedding_dim": 64, "layers": 3, "heads": 4, "context_length": 10},
+        training={"steps": 3000, "batch_size": 64, "learning_rate": 1e-3, "warmup_steps": 100},
+        seconds=120,
+    ),
+    "good": Preset(
+        title="Good",
+        model={"embedding_dim": 128, "layers": 4, "heads": 4, "context_length": 10},
+        training={"steps": 10000, "batch_size": 64, "learning_rate": 6e-4, "warmup_steps": 500},
+        seconds=1500,
+    ),
+}
+
 MODELS: dict[str, ModelRow] = {
     row.kind: row
     for row in (
@@ -203,6 +224,15 @@ MODELS: dict[str, ModelRow] = {
             model="seqrl.models.decision_transformer:BehaviourCloning",
             presets=_ACTION_PRESETS,
             conditioned=False,
+        ),
+        ModelRow(
+            kind="tt",
+            title="Trajectory Transformer",
+            label="TT",
+            spec=TrajectoryTransformerSpec,
+            model="seqrl.models.trajectory_transformer:TrajectoryTransformer",
+            presets=_PLANNING_PRESETS,
+            conditioned=True,
         ),
     )
 }

@@ -8,6 +8,7 @@ from seqrl.config.base import NAME_PATTERN, Name, Spec, apply_overrides, explain
 from seqrl.config.datasets import BehaviourSpec, DatasetSpec, parse_mix
 from seqrl.config.facts import DatasetFacts, ReturnSummary, SpaceFacts
 from seqrl.config.jobs import (
+    BeamSweepJob,
     DatasetJob,
     JobSpec,
     RenderJob,
@@ -19,8 +20,10 @@ from seqrl.config.models import (
     BehaviourCloningSpec,
     DecisionTransformerSpec,
     ModelSpec,
+    TrajectoryTransformerSpec,
     parse_model,
 )
+from seqrl.config.planning import BeamSweepSpec, PlanningSpec, SamplingSpec, check_planning
 from seqrl.config.sweeps import Decoding, RenderSpec, ReturnSweepSpec, parse_numbers
 from seqrl.config.training import (
     RunSpec,
@@ -30,6 +33,8 @@ from seqrl.config.training import (
 
 __all__ = [
     "NAME_PATTERN",
+    "BeamSweepJob",
+    "BeamSweepSpec",
     "BehaviourCloningSpec",
     "BehaviourSpec",
     "DatasetFacts",
@@ -40,17 +45,21 @@ __all__ = [
     "JobSpec",
     "ModelSpec",
     "Name",
+    "PlanningSpec",
     "RenderJob",
     "RenderSpec",
     "ReturnSummary",
     "ReturnSweepJob",
     "ReturnSweepSpec",
     "RunSpec",
+    "SamplingSpec",
     "SpaceFacts",
     "Spec",
     "TrainJob",
     "TrainingSpec",
+    "TrajectoryTransformerSpec",
     "apply_overrides",
+    "check_planning",
     "check_run",
     "explain",
     "parse_job",

@@ -8,6 +8,7 @@ from pydantic import Field, TypeAdapter
 
 from seqrl.config.base import Spec
 from seqrl.config.datasets import DatasetSpec
+from seqrl.config.planning import BeamSweepSpec
 from seqrl.config.sweeps import RenderSpec, ReturnSweepSpec
 from seqrl.config.training import RunSpec
 
@@ -33,6 +34,13 @@ class ReturnSweepJob(Spec):
     spec: ReturnSweepSpec
 
 
+class BeamSweepJob(Spec):
+    """Measure achieved return and time per decision against beam width and horizon."""
+
+    kind: Literal["sweep_beam"] = "sweep_beam"
+    spec: BeamSweepSpec
+
+
 class RenderJob(Spec):
     """Replay a recorded episode into a video."""
 
@@ -40,7 +48,7 @@ class RenderJob(Spec):
     spec: RenderSpec
 
 
-JobSpec = Annotated[DatasetJob | TrainJob | ReturnSweepJob | RenderJob, Field(discriminator="kind")]
+JobSpec = Annotated[DatasetJob | TrainJob | ReturnSweepJob | BeamSweepJob | RenderJob, Field(discriminator="kind")]
 
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(JobSpec)
 

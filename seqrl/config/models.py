@@ -101,7 +101,35 @@ class BehaviourCloningSpec(ActionModelSpec):
     )
 
 
-ModelSpec = Annotated[DecisionTransformerSpec | BehaviourCloningSpec, Field(discriminator="kind")]
+class TrajectoryTransformerSpec(TransformerSpec):
+    """Trajectory Transformer (Janner et al. 2021): every number of a transition is a token."""
+
+    kind: Literal["tt"] = "tt"
+    embedding_dim: int = setting(64, "Width", "Numbers that describe a token inside the network.", ge=8, le=2048)
+    heads: int = setting(4, "Heads", "Independent looks per layer; must divide the width.", ge=1, le=64)
+    context_length: int = setting(
+        10, "Context length", "Transitions that the model sees, history and imagination together.", unit="steps", ge=2
+    )
+    bins: int = setting(100, "Bins", "Most bins of one dimension.", unit="bins", ge=3, le=1000)
+    strategy: Literal["quantile", "uniform"] = setting(
+        "quantile", "Binning", "Quantile bins hold equal numbers of steps, uniform bins have equal widths."
+    )
+    discount: float = setting(
+        0.99,
+        "Discount γ",
+        "How much less a reward counts with every step that it lies ahead; value tokens and plans use the same.",
+        gt=0,
+        lt=1,
+        step=0.005,
+    )
+    action_weight: float = setting(
+        5.0, "Action weight", "How much more an action token counts in the loss.", gt=0, le=100, advanced=True
+    )
+
+
+ModelSpec = Annotated[
+    DecisionTransformerSpec | BehaviourCloningSpec | TrajectoryTransformerSpec, Field(discriminator="kind")
+]
 
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(ModelSpec)
 

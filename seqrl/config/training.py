@@ -6,7 +6,7 @@ from typing import Literal
 
 from seqrl.config.base import Name, Spec, setting
 from seqrl.config.facts import DatasetFacts
-from seqrl.config.models import ActionModelSpec, ModelSpec
+from seqrl.config.models import ActionModelSpec, ModelSpec, TrajectoryTransformerSpec
 
 
 class TrainingSpec(Spec):
@@ -119,8 +119,35 @@ def check_run(spec: RunSpec, facts: DatasetFacts) -> None:
             raise ValueError("action_head is categorical but the actions are continuous; choose tanh or gaussian")
         if model.action_head in ("tanh", "gaussian") and discrete:
             raise ValueError(f"action_head is {model.action_head} but the actions are discrete; choose categorical")
+    if isinstance(model, TrajectoryTransformerSpec):
+        _check_tokens(model, facts)
     if spec.training.validation_fraction > 0 and facts.episodes < 2:
         raise ValueError(
             f"validation_fraction is {spec.training.validation_fraction:g} but the dataset has only one episode; "
             "choose 0 or collect more episodes"
+        )
+
+
+_MOST_TOKENS = 8192
+"""Attention over a longer window would not fit a laptop's memory."""
+
+
+def _check_tokens(model: TrajectoryTransformerSpec, facts: DatasetFacts) -> None:
+    """Refuse a Trajectory Transformer whose window has too many tokens or is longer than any episode."""
+    if facts.observation.kind == "image":
+        raise ValueError(
+            f"a Trajectory Transformer reads one token a number and these images have {facts.observation.size}; "
+            "choose a Decision Transformer"
+        )
+    longest = facts.max_episode_steps or facts.max_length
+    if model.context_length > longest:
+        raise ValueError(
+            f"context_length is {model.context_length} but {facts.environment or 'this dataset'} episodes end at "
+            f"{longest} steps; choose at most {longest}"
+        )
+    transition = facts.observation.size + facts.action.size + 2
+    if transition * model.context_length > _MOST_TOKENS:
+        raise ValueError(
+            f"context_length is {model.context_length} transitions of up to {transition} tokens; "
+            f"choose at most {_MOST_TOKENS // transition}, so that a window has at most {_MOST_TOKENS} tokens"
         )
