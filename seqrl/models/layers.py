@@ -1,0 +1,126 @@
+"""The few layers that every model here is built of, and the random masks of dropout.
+
+They differ from ``torch.nn``'s in three ways. Weights come from an explicit generator, so that building a model never
+touches global random state. A layer computes in the number format of its input (``bfloat16`` while training, where that
+pays) while its weights stay ``float32``. And dropout masks come from cheap random bytes that depend on (seed, step)
+alone: torch's own dropout costs as much as a matrix product on a CPU, and a resumed run has to draw the same masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu_,
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+}
+"""Name → non-linearity. ReLU works in place: nothing needs its input again."""
+
+
+class Linear(nn.Module):
+    """``x @ weight.T + bias`` in the number format of ``x``.
+
+    Args:
+        inputs: width of the last axis of the input.
+        outputs: width of the last axis of the output.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def reset(self, generator: torch.Generator, std: float) -> None:
+        """Normal weights of the given standard deviation, zero bias."""
+        nn.init.normal_(self.weight, std=std, generator=generator)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor, rows: slice = slice(None)) -> Tensor:
+        """(..., inputs) → (..., outputs), or only the given ``rows`` of the outputs."""
+        return F.linear(x, self.weight[rows].to(x.dtype), self.bias[rows].to(x.dtype))
+
+
+class LayerNorm(nn.Module):
+    """Normalisation over the last axis, with a learnt gain and offset."""
+
+    def __init__(self, width: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., width) → (..., width)."""
+        return F.layer_norm(x, self.weight.shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+
+
+class Embedding(nn.Module):
+    """A table of learnt vectors."""
+
+    def __init__(self, entries: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(entries, width))
+
+    def reset(self, generator: torch.Generator, std: float) -> None:
+        """Normal entries of the given standard deviation."""
+        nn.init.normal_(self.weight, std=std, generator=generator)
+
+    def forward(self, index: Tensor) -> Tensor:
+        """(...) int64 → (..., width) float32."""
+        return F.embedding(index, self.weight)
+
+
+class DropoutNoise:
+    """Dropout masks that depend on (seed, step) alone, one after the other.
+
+    The rate is rounded to a multiple of 1/256 (0.1 becomes 26/256); kept values are scaled by the inverse of the share
+    that is kept.
+
+    Args:
+        rate: share of values to silence, in [0, 1).
+        seed: seed of the run.
+        step: number of the update; equal (seed, step) give equal masks on equal devices.
+    """
+
+    def __init__(self, rate: float, seed: int, step: int) -> None:
+        self.threshold = round(256 * rate)
+        self._sequence = np.random.SeedSequence((seed, step))
+        self._bits = np.random.SFC64(self._sequence)
+        self._device_bits: torch.Generator | None = None
+
+    def mask(self, like: Tensor) -> Tensor | None:
+        """Factors (0, or 1 / share kept) of the shape, format and device of ``like``; None if nothing is dropped."""
+        if self.threshold == 0:
+            return None
+        scale = 256 / (256 - self.threshold)
+        if like.device.type != "cpu":
+            return self._device_mask(like, scale)
+        random_bytes = self._bits.random_raw(-(-like.numel() // 8)).view(np.uint8)[: like.numel()]
+        kept = (random_bytes >= self.threshold).view(np.uint8)
+        if like.dtype == torch.bfloat16:  # numpy has no bfloat16: write its bit pattern
+            pattern = np.uint16(torch.tensor(scale, dtype=torch.bfloat16).view(torch.uint16).item())
+            factors = torch.from_numpy(np.multiply(kept, pattern, dtype=np.uint16)).view(torch.bfloat16)
+        else:
+            factors = torch.from_numpy(np.multiply(kept, np.float32(scale), dtype=np.float32)).to(like.dtype)
+        return factors.view(like.shape)
+
+    def _device_mask(self, like: Tensor, scale: float) -> Tensor:
+        if self._device_bits is None:
+            self._device_bits = torch.Generator(like.device)
+            self._device_bits.manual_seed(int(self._sequence.generate_state(1)[0]))
+        random_bytes = torch.randint(
+            256, like.shape, dtype=torch.uint8, device=like.device, generator=self._device_bits
+        )
+        return (random_bytes >= self.threshold).to(like.dtype) * scale
+
+
+def residual_dropout(residual: Tensor, update: Tensor, noise: DropoutNoise | None) -> Tensor:
+    """``residual + dropout(update)``, both of one shape, in one pass over memory."""
+    mask = noise.mask(update) if noise is not None else None
+    return residual + update if mask is None else torch.addcmul(residual, update, mask)

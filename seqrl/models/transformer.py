@@ -1,0 +1,312 @@
+"""One causal transformer for every model here: GPT-2's pre-norm blocks without token or position embeddings.
+
+The weights map one to one to Hugging Face's ``DecisionTransformerGPT2Model`` (their ``Conv1D`` is transposed). What is
+left out is dropout on attention probabilities; dropout on the input and on both residual branches is kept.
+
+Shape suffixes: B batch, T tokens, S tokens seen, D embedding, H heads, K = D // H, Q queries. Number format: everything
+is computed in the format of the input (``bfloat16`` or ``float32``), weights are ``float32``.
+
+Two ways through the network, equal to float rounding:
+
+* `CausalTransformer.forward` sees whole sequences (training, or recomputing a window);
+* `CausalTransformer.extend` sees only new tokens and finds the projected keys and values of earlier ones in a
+  `KeyValueCache`. The cache never slides: keys of deep layers hold information of the tokens they once saw, so dropping
+  old tokens means to start again (``cache.clear()``) with the tokens that stay.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from seqrl.models.layers import ACTIVATIONS, DropoutNoise, LayerNorm, Linear, residual_dropout
+
+HIDDEN = -1e9
+"""Added to the score of a key that must not be seen: exactly zero weight after the softmax, and no NaN in a row that
+sees nothing."""
+
+
+@dataclass
+class KeyValueCache:
+    """Projected keys and values of the tokens seen so far, in memory allocated once.
+
+    Attributes:
+        keys: (layers, B, H, capacity, K).
+        values: (layers, B, H, capacity, K).
+        length: tokens held; the rest of the capacity is undefined.
+        prefix: a cache of B / width rows that comes first for all: row i continues prefix row ``i // width``.
+    """
+
+    keys: Tensor
+    values: Tensor
+    length: int = 0
+    prefix: KeyValueCache | None = None
+
+    @property
+    def rows(self) -> int:
+        """Sequences held (B)."""
+        return self.keys.shape[1]
+
+    @property
+    def capacity(self) -> int:
+        """Tokens that fit, not counting the prefix."""
+        return self.keys.shape[3]
+
+    @property
+    def total_length(self) -> int:
+        """Tokens that a new token sees before itself, those of the prefix included (S)."""
+        return self.length + (self.prefix.total_length if self.prefix is not None else 0)
+
+    def clear(self, length: int = 0) -> None:
+        """Forget all but the first ``length`` own tokens; costs nothing."""
+        self.length = min(self.length, length)
+
+    def keep(self, rows: Tensor) -> None:
+        """Hold only these rows from now on. ``rows``: (n,) int64 or (B,) bool. Not for a cache with a prefix."""
+        if self.prefix is not None:
+            raise ValueError("rows of a cache with a prefix cannot be dropped; keep() the prefix and branch again")
+        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+
+    def branch(self, width: int, capacity: int) -> KeyValueCache:
+        """``width`` empty continuations of every row that share this cache as their prefix, without copying it.
+
+        This cache must not change while the branch is in use. Row ``i`` of the branch continues row ``i // width``.
+        """
+        layers, rows, heads, _, size = self.keys.shape
+        empty = self.keys.new_empty((layers, rows * width, heads, capacity, size))
+        return KeyValueCache(empty, torch.empty_like(empty), prefix=self)
+
+    def reorder(self, source: Tensor) -> None:
+        """Row ``i`` becomes a copy of row ``source[i]`` (beam expansion); moves only the tokens held.
+
+        Args:
+            source: (B,) int64. With a prefix, ``source[i] // width`` must be ``i // width``.
+        """
+        for held in (self.keys, self.values):
+            held[:, :, :, : self.length] = held[:, source, :, : self.length]
+
+
+class Attention(nn.Module):
+    """Causal self-attention with any number of heads."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.width, self.heads = width, heads
+        self.qkv = Linear(width, 3 * width)
+        self.projection = Linear(width, width)
+
+    def forward(self, x_BTD: Tensor, bias: Tensor, queries: slice, seen: list[Tensor] | None) -> Tensor:
+        """Update of the tokens ``queries``: (B, Q, D). ``bias``: (1 or B, Q, T) added to the scores."""
+        if queries == slice(None):
+            q, k, v = self.qkv(x_BTD).split(self.width, dim=-1)
+        else:  # the last layer: every token is a key, few are asked
+            q = self.qkv(x_BTD[:, queries], slice(0, self.width))
+            k, v = self.qkv(x_BTD, slice(self.width, None)).split(self.width, dim=-1)
+        if self.heads == 1:
+            scores = torch.baddbmm(bias, q, k.transpose(1, 2), alpha=self.width**-0.5)
+            weights = scores.softmax(-1)
+            if seen is not None:
+                seen.append(weights[:, None].detach())
+            return self.projection(weights @ v)
+        q, k, v = (self._by_head(part) for part in (q, k, v))
+        bias = bias if bias.shape[0] == 1 else bias.repeat_interleave(self.heads, dim=0)
+        scores = torch.baddbmm(bias, q, k.transpose(1, 2), alpha=(self.width // self.heads) ** -0.5)
+        weights = scores.softmax(-1)
+        if seen is not None:
+            seen.append(weights.unflatten(0, (-1, self.heads)).detach())
+        return self.projection(self._joined(weights @ v))
+
+    def extend(self, x_BTD: Tensor, bias: Tensor | None, queries: slice, cache: KeyValueCache, layer: int) -> Tensor:
+        """Update of the tokens ``queries`` among T new ones, whose keys and values join the cache: (B, Q, D)."""
+        start, end = cache.length, cache.length + x_BTD.shape[1]
+        if queries == slice(None):
+            q, k, v = self.qkv(x_BTD).split(self.width, dim=-1)
+        else:
+            q = self.qkv(x_BTD[:, queries], slice(0, self.width))
+            k, v = self.qkv(x_BTD, slice(self.width, None)).split(self.width, dim=-1)
+        cache.keys[layer, :, :, start:end] = k.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        cache.values[layer, :, :, start:end] = v.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        q_NQK = self._by_head(q)
+        scores = torch.bmm(q_NQK, cache.keys[layer, :, :, :end].flatten(0, 1).transpose(1, 2))
+        if cache.prefix is not None:
+            scores = torch.cat([_prefix_scores(q_NQK, cache.prefix, layer), scores], dim=-1)
+        scores *= (self.width // self.heads) ** -0.5
+        if bias is not None:
+            scores += bias if bias.shape[0] == 1 else bias.repeat_interleave(self.heads, dim=0)
+        weights = scores.softmax(-1)
+        seen_before = weights.shape[-1] - end
+        out_NQK = torch.bmm(weights[..., seen_before:], cache.values[layer, :, :, :end].flatten(0, 1))
+        if cache.prefix is not None:
+            out_NQK += _prefix_values(weights[..., :seen_before], cache.prefix, layer)
+        return self.projection(self._joined(out_NQK))
+
+    def _by_head(self, x_BTD: Tensor) -> Tensor:
+        return x_BTD.unflatten(-1, (self.heads, -1)).transpose(1, 2).flatten(0, 1)  # (B * H, T, K)
+
+    def _joined(self, x_NQK: Tensor) -> Tensor:
+        if self.heads == 1:
+            return x_NQK
+        return x_NQK.unflatten(0, (-1, self.heads)).transpose(1, 2).flatten(2)  # (B, T, D)
+
+
+def _grouped(x_NQK: Tensor, rows: int, heads: int) -> Tensor:
+    """(rows * width * H, Q, K) → (rows * H, width * Q, K): all beams of a prefix row side by side."""
+    return x_NQK.unflatten(0, (rows, -1, heads)).transpose(1, 2).flatten(2, 3).flatten(0, 1)
+
+
+def _ungrouped(x: Tensor, rows: int, heads: int, queries: int) -> Tensor:
+    """Inverse of `_grouped`."""
+    return x.unflatten(0, (rows, heads)).unflatten(2, (-1, queries)).transpose(1, 2).flatten(0, 2)
+
+
+def _prefix_scores(q_NQK: Tensor, prefix: KeyValueCache, layer: int) -> Tensor:
+    """Scores against the tokens that all beams of a row share: (B * H, Q, P), one product per prefix row."""
+    rows, heads = prefix.keys.shape[1:3]
+    keys = prefix.keys[layer, :, :, : prefix.length].flatten(0, 1)
+    scores = torch.bmm(_grouped(q_NQK, rows, heads), keys.transpose(1, 2))
+    return _ungrouped(scores, rows, heads, q_NQK.shape[1])
+
+
+def _prefix_values(weights_NQP: Tensor, prefix: KeyValueCache, layer: int) -> Tensor:
+    """Weighted values of the shared tokens: (B * H, Q, K)."""
+    rows, heads = prefix.keys.shape[1:3]
+    values = prefix.values[layer, :, :, : prefix.length].flatten(0, 1)
+    return _ungrouped(torch.bmm(_grouped(weights_NQP, rows, heads), values), rows, heads, weights_NQP.shape[1])
+
+
+class Block(nn.Module):
+    """Attention, then a feed-forward network, each on a normalised copy and added to the residual stream."""
+
+    def __init__(self, width: int, heads: int, hidden: int, activation: str) -> None:
+        super().__init__()
+        self.norm_1 = LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.norm_2 = LayerNorm(width)
+        self.expand = Linear(width, hidden)
+        self.contract = Linear(hidden, width)
+        self.activation = ACTIVATIONS[activation]
+
+    def reset(self, generator: torch.Generator, std: float, residual_std: float) -> None:
+        """Normal weights; the two maps that write to the residual stream have a spread of their own."""
+        self.attention.qkv.reset(generator, std)
+        self.attention.projection.reset(generator, residual_std)
+        self.expand.reset(generator, std)
+        self.contract.reset(generator, residual_std)
+
+    def forward(
+        self, x_BTD: Tensor, bias: Tensor, queries: slice, noise: DropoutNoise | None, seen: list[Tensor] | None
+    ) -> Tensor:
+        """(B, T, D) → (B, Q, D)."""
+        update = self.attention(self.norm_1(x_BTD), bias, queries, seen)
+        residual = x_BTD if queries == slice(None) else x_BTD[:, queries]
+        return self._feed_forward(residual_dropout(residual, update, noise), noise)
+
+    def extend(self, x_BTD: Tensor, bias: Tensor | None, queries: slice, cache: KeyValueCache, layer: int) -> Tensor:
+        """(B, T, D) of new tokens → (B, Q, D)."""
+        update = self.attention.extend(self.norm_1(x_BTD), bias, queries, cache, layer)
+        return self._feed_forward(x_BTD[:, queries] + update, None)
+
+    def _feed_forward(self, x_BTD: Tensor, noise: DropoutNoise | None) -> Tensor:
+        update = self.contract(self.activation(self.expand(self.norm_2(x_BTD))))
+        return residual_dropout(x_BTD, update, noise)
+
+
+class CausalTransformer(nn.Module):
+    """A stack of blocks and a final norm; every token sees itself and earlier ones.
+
+    Args:
+        width: embedding width D.
+        layers: number of blocks.
+        heads: attention heads H, a divisor of the width.
+        activation: name in `ACTIVATIONS`.
+        hidden: width of the feed-forward part; None takes 4 D.
+    """
+
+    def __init__(
+        self, *, width: int, layers: int, heads: int, activation: str = "relu", hidden: int | None = None
+    ) -> None:
+        super().__init__()
+        self.width, self.heads = width, heads
+        self.blocks = nn.ModuleList(Block(width, heads, hidden or 4 * width, activation) for _ in range(layers))
+        self.norm = LayerNorm(width)
+
+    @property
+    def _blocks(self) -> list[Block]:
+        return cast("list[Block]", list(self.blocks))
+
+    def reset(self, generator: torch.Generator) -> None:
+        """GPT-2's initial weights: normal, 0.02, residual projections divided by sqrt(2 layers)."""
+        for block in self._blocks:
+            block.reset(generator, 0.02, 0.02 / math.sqrt(2 * len(self.blocks)))
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        *,
+        visible: Tensor | None = None,
+        queries: slice = slice(None),
+        noise: DropoutNoise | None = None,
+        seen: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Final states of the tokens ``queries`` of whole sequences: (B, Q, D).
+
+        Args:
+            x_BTD: token embeddings, positions included.
+            visible: (T, T) or (B, T, T) bool, False where query (row) must not see key (column); on top of causality.
+            queries: the tokens whose final states are wanted; the last layer is computed for these alone.
+            noise: dropout masks of this step; None means no dropout.
+            seen: a list that receives the attention weights of every layer, each (B, H, Q of that layer, T).
+        """
+        tokens = x_BTD.shape[1]
+        bias = _bias(tokens, 0, visible, x_BTD)
+        if noise is not None and (mask := noise.mask(x_BTD)) is not None:
+            x_BTD = x_BTD * mask
+        for block in self.blocks[:-1]:
+            x_BTD = block(x_BTD, bias, slice(None), noise, seen)
+        return self.norm(self.blocks[-1](x_BTD, bias[:, queries], queries, noise, seen))
+
+    def extend(
+        self, x_BTD: Tensor, cache: KeyValueCache, *, visible: Tensor | None = None, queries: slice = slice(None)
+    ) -> Tensor:
+        """Final states of new tokens, whose projected keys and values join the cache: (B, Q, D).
+
+        Args:
+            x_BTD: embeddings of the T new tokens of every row of the cache.
+            cache: keys and values of the S earlier tokens; grows by T.
+            visible: (T, S + T) or (B, T, S + T) bool, False where a new token must not see a key.
+            queries: the new tokens whose final states are wanted.
+
+        Raises:
+            ValueError: if the tokens do not fit into the cache.
+        """
+        tokens = x_BTD.shape[1]
+        if cache.length + tokens > cache.capacity:
+            raise ValueError(
+                f"{tokens} tokens do not fit into a cache of {cache.capacity} that holds {cache.length}; clear it first"
+            )
+        bias = None if tokens == 1 and visible is None else _bias(tokens, cache.total_length, visible, x_BTD)
+        for layer, block in enumerate(self._blocks[:-1]):
+            x_BTD = block.extend(x_BTD, bias, slice(None), cache, layer)
+        last_bias = bias if bias is None else bias[:, queries]
+        x_BTD = self._blocks[-1].extend(x_BTD, last_bias, queries, cache, len(self.blocks) - 1)
+        cache.length += tokens
+        return self.norm(x_BTD)
+
+    def new_cache(self, rows: int, capacity: int) -> KeyValueCache:
+        """An empty cache for ``rows`` sequences of up to ``capacity`` tokens, on the device of the weights."""
+        weight = self.norm.weight
+        shape = (len(self.blocks), rows, self.heads, capacity, self.width // self.heads)
+        keys = torch.empty(shape, dtype=weight.dtype, device=weight.device)
+        return KeyValueCache(keys, torch.empty_like(keys))
+
+
+def _bias(tokens: int, before: int, visible: Tensor | None, like: Tensor) -> Tensor:
+    """What is added to the scores: (1 or B, T, before + T), zero where a key may be seen."""
+    bias = torch.full((1, tokens, before + tokens), HIDDEN, dtype=like.dtype, device=like.device).triu_(before + 1)
+    if visible is not None:
+        bias = bias.masked_fill(~(visible if visible.ndim == 3 else visible[None]), HIDDEN)
+    return bias
