@@ -1,0 +1,185 @@
+"""Files that are either whole or absent, names that stay inside their folder, reads with a limit."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_NAME = re.compile(r"(demo/)?[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PARTIAL = ".partial-"
+_RENAME_EXCHANGE = 2
+_AT_FDCWD = -100
+
+
+def check_name(name: str) -> str:
+    """Return a name that may become part of a path.
+
+    The rule is that of `seqrl.config.NAME_PATTERN`.
+
+    Raises:
+        ValueError: if the name could be anything but one plain folder (below ``demo`` at most).
+
+    >>> check_name("cartpole-dt-1")
+    'cartpole-dt-1'
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        shown = repr(name) if len(repr(name)) <= 80 else repr(name)[:77] + "..."
+        raise ValueError(
+            f"the name is {shown}; use 1 to 64 letters, digits, dots, dashes or underscores, first a letter or digit"
+        )
+    return name
+
+
+def inside(root: Path, *parts: str) -> Path:
+    """The resolved path of ``parts`` below ``root``; it need not exist.
+
+    Raises:
+        ValueError: if it would lie outside, through ``..``, an absolute part or a symbolic link.
+    """
+    base = Path(root).resolve()
+    try:
+        path = base.joinpath(*parts).resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{'/'.join(parts)!r} is no usable path: {error}") from error
+    if path != base and base not in path.parents:
+        raise ValueError(f"{'/'.join(parts)!r} leaves {base}; choose a name inside it")
+    return path
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes that this user may still write on the disk that holds ``path`` or its nearest existing parent."""
+    path = Path(path).absolute()
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def read_capped(path: Path, limit: int) -> bytes:
+    """The content of a file of at most ``limit`` bytes; nothing is read of a larger one.
+
+    Raises:
+        ValueError: if the file is larger, or is not a regular file.
+    """
+    with open(path, "rb", opener=_open_without_blocking) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError(f"{path} is not a regular file; give a plain file")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"{path} is larger than {limit:,} bytes; it is not read")
+    return data
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def atomic_write_bytes(path: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all, also across a crash of the machine.
+
+    Raises:
+        OSError: if the disk is full, among others; the previous content is then untouched.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}{_PARTIAL}{secrets.token_hex(4)}")
+    try:
+        with open(partial, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, see `atomic_write_bytes`."""
+    atomic_write_bytes(path, text.encode())
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Fill a folder that appears whole or not at all, replacing an older one of the same name.
+
+    Yields a temporary sibling. On success its files are flushed to disk and it takes the name ``path`` (exchanged
+    in one step with an older folder where the system can do that); on any failure it is removed.
+
+    Raises:
+        OSError: if the disk is full, among others; an older folder is then untouched.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}{_PARTIAL}{secrets.token_hex(4)}")
+    partial.mkdir()
+    try:
+        yield partial
+        for folder, _, files in os.walk(partial):
+            for file in files:
+                _sync_file(Path(folder) / file)
+            _sync_folder(Path(folder))
+        _take_name(partial, path)
+        _sync_folder(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def remove_partials(folder: Path) -> list[Path]:
+    """Remove what interrupted atomic writes left anywhere in ``folder``; call it only when nothing writes there."""
+    left = sorted(Path(folder).rglob(f".*{_PARTIAL}*")) if Path(folder).is_dir() else []
+    for path in left:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return left
+
+
+def _open_without_blocking(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _take_name(partial: Path, path: Path) -> None:
+    if not path.exists():
+        os.rename(partial, path)
+    elif not _exchange(partial, path):
+        aside = path.with_name(f".{path.name}{_PARTIAL}{secrets.token_hex(4)}")
+        os.rename(path, aside)
+        os.rename(partial, path)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two paths in one step (Linux ``renameat2``); False where that does not exist."""
+    function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if function is None:
+        return False
+    if function(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL, errno.EXDEV):
+        return False
+    raise OSError(code, os.strerror(code), str(other))
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(path: Path) -> None:
+    _sync_file(path)

@@ -1,0 +1,107 @@
+"""What the parts of the store share: the home folder, the database, the bundle, and who may write where."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from seqrl.files import check_name, inside
+from seqrl.store.bundle import BUNDLE_PREFIX, Bundle
+from seqrl.store.database import Database
+
+DATABASE_NAME = "seqrl.db"
+_FOLDERS = ("minari", "columns", "runs", "sweeps", "media", "jobs")
+_PACKAGED_BUNDLE = Path(__file__).parents[1] / "demo"
+
+
+def default_home() -> Path:
+    """``$SEQRL_HOME``, else ``~/.seqrl``."""
+    return Path(os.environ.get("SEQRL_HOME") or Path.home() / ".seqrl").expanduser()
+
+
+class StoreBase:
+    """A home folder with its database.
+
+    Args:
+        home: where everything is kept; `default_home` by default. Created for this user only.
+        bundle: the read-only demo; the one in the package by default.
+
+    Raises:
+        ValueError: if the home cannot be used, with the reason.
+    """
+
+    def __init__(self, home: Path | None = None, *, bundle: Path | None = None) -> None:
+        self.home = Path(home or default_home()).absolute()
+        try:
+            if not self.home.is_dir():
+                self.home.mkdir(mode=0o700, parents=True)
+            for folder in _FOLDERS:
+                (self.home / folder).mkdir(exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"{self.home} cannot be used ({error.strerror}); choose another SEQRL_HOME") from error
+        self.database = Database(self.home / DATABASE_NAME)
+        self.bundle = Bundle(None if self.authoring else bundle or _PACKAGED_BUNDLE)
+
+    @property
+    def authoring(self) -> bool:
+        """Whether this home is where the bundle itself is made, so that ``demo/...`` may be written."""
+        return self.setting("authoring") == "1"
+
+    def setting(self, key: str) -> str | None:
+        """A setting of this home, or None."""
+        row = self.database.row("SELECT value FROM settings WHERE key = ?", (key,))
+        return None if row is None else str(row["value"])
+
+    def set_setting(self, key: str, value: str | None) -> None:
+        """Keep a setting of this home; None removes it."""
+        with self.database.transaction() as connection:
+            connection.execute("DELETE FROM settings WHERE key = ?", (key,))
+            if value is not None:
+                connection.execute("INSERT INTO settings VALUES (?, ?)", (key, value))
+
+    def bundled(self, name: str) -> bool:
+        """Whether a name belongs to the read-only bundle."""
+        return name.startswith(BUNDLE_PREFIX) and not self.authoring
+
+    def check_writable(self, name: str) -> str:
+        """The name, if something may be written under it.
+
+        Raises:
+            ValueError: if it is malformed, or belongs to the bundle.
+        """
+        check_name(name)
+        if self.bundled(name):
+            raise ValueError(f"{name} belongs to the bundled demo, which is read-only; choose another name")
+        return name
+
+    def minari_folder(self) -> Path:
+        """The folder that ``MINARI_DATASETS_PATH`` should point to."""
+        return self.home / "minari"
+
+    def columns_folder(self, name: str) -> Path:
+        """Where a dataset's columns are; rebuilt when missing, the bundled ones too."""
+        return inside(self.home / "columns", check_name(name))
+
+    def run_folder(self, name: str) -> Path:
+        """Where a run's checkpoints and log are."""
+        return self._folder("runs", name)
+
+    def sweep_folder(self, name: str) -> Path:
+        """Where a sweep's records are."""
+        return self._folder("sweeps", name)
+
+    def job_folder(self, job_id: int) -> Path:
+        """Where a job's lock, log and spec are."""
+        return self.home / "jobs" / str(int(job_id))
+
+    def _folder(self, kind: str, name: str) -> Path:
+        check_name(name)
+        if self.bundled(name):
+            return self.bundle.folder(kind, name)
+        return inside(self.home / kind, name)
+
+    @staticmethod
+    def now() -> float:
+        """Seconds since the epoch, as stored in every row."""
+        return time.time()

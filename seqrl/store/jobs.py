@@ -1,0 +1,128 @@
+"""The queue's table. Every change of state is one compare-and-set under the write lock."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from seqrl.config import JobSpec
+from seqrl.store.base import StoreBase
+from seqrl.store.rows import JobRow, JobState, NotFound
+
+_COLUMNS = tuple(field.name for field in fields(JobRow))
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM jobs"  # noqa: S608 - column names of a dataclass
+_NEXT_TICKET = "(SELECT coalesce(max(ticket), 0) + 1 FROM jobs)"
+
+
+class JobTable(StoreBase):
+    """What the store knows of jobs. `seqrl.jobs` decides; this keeps."""
+
+    def add_job(self, job: JobSpec, name: str) -> int:
+        """Queue a job behind all others and return its id."""
+        with self.database.transaction() as connection:
+            cursor = connection.execute(
+                "INSERT INTO jobs (kind, name, spec, state, ticket, created) "  # noqa: S608 - a constant
+                f"VALUES (?, ?, ?, 'queued', {_NEXT_TICKET}, ?)",
+                (job.kind, name, job.to_json(), self.now()),
+            )
+        if cursor.lastrowid is None:
+            raise RuntimeError("the database gave a new job no id")
+        return cursor.lastrowid
+
+    def job(self, job_id: int) -> JobRow:
+        """A job.
+
+        Raises:
+            NotFound: if there is none of that id.
+        """
+        row = self.database.row(f"{_SELECT} WHERE id = ?", (job_id,))
+        if row is None:
+            raise NotFound("job", job_id, [])
+        return _job_row(row)
+
+    def jobs(self, states: Sequence[JobState] = (), limit: int = 200) -> list[JobRow]:
+        """The newest jobs first, of some states or of all."""
+        where = f"WHERE state IN ({','.join('?' * len(states))})" if states else ""
+        rows = self.database.rows(f"{_SELECT} {where} ORDER BY id DESC LIMIT ?", (*states, limit))
+        return [_job_row(row) for row in rows]
+
+    def next_queued(self) -> JobRow | None:
+        """The job whose turn it is, or None."""
+        row = self.database.row(f"{_SELECT} WHERE state = 'queued' ORDER BY ticket LIMIT 1")
+        return None if row is None else _job_row(row)
+
+    def claim(self, job_id: int, limit: int, token: str) -> JobRow | None:
+        """Start a queued job if it is first in the queue and fewer than ``limit`` run; None if that does not hold."""
+        with self.database.transaction() as connection:
+            cursor = connection.execute(
+                "UPDATE jobs SET state = 'running', attempt = attempt + 1, started = ?, heartbeat = ?, "
+                "finished = NULL, error = NULL, message = 'starting', cancel_requested = NULL, pid = NULL, "
+                "process_started = NULL, boot_id = NULL, token = ? WHERE id = ? "
+                "AND id = (SELECT id FROM jobs WHERE state = 'queued' ORDER BY ticket LIMIT 1) "
+                "AND (SELECT count(*) FROM jobs WHERE state = 'running') < ?",
+                (self.now(), self.now(), token, job_id, limit),
+            )
+            return self.job(job_id) if cursor.rowcount else None
+
+    def transition(
+        self,
+        job_id: int,
+        source: Sequence[JobState],
+        target: JobState,
+        *,
+        attempt: int | None = None,
+        **values: Any,
+    ) -> bool:
+        """Change a job's state if it is still in one of ``source`` (and in this attempt); otherwise change nothing.
+
+        A dataset that will not be finished gives its name back in the same transaction.
+
+        Args:
+            job_id: which job.
+            source: the states that it may be in.
+            target: the state that it gets.
+            attempt: the attempt that the caller speaks for; None speaks for any.
+            **values: further columns to set.
+
+        Returns:
+            Whether it was changed.
+        """
+        ends = target not in ("queued", "running")
+        values |= {"state": target}
+        if ends:
+            values.setdefault("finished", self.now())
+        assignments = ", ".join(f"{column} = ?" for column in values)
+        if target == "queued":
+            assignments += f", ticket = {_NEXT_TICKET}, cancel_requested = NULL, finished = NULL, error = NULL"
+        where = f"id = ? AND state IN ({','.join('?' * len(source))})"
+        arguments: list[Any] = [*values.values(), job_id, *source]
+        if attempt is not None:
+            where += " AND attempt = ?"
+            arguments.append(attempt)
+        with self.database.transaction() as connection:
+            cursor = connection.execute(
+                f"UPDATE jobs SET {assignments} WHERE {where}",  # noqa: S608 - columns are keywords, values are bound
+                arguments,
+            )
+            if cursor.rowcount and ends and target != "succeeded":
+                connection.execute("DELETE FROM datasets WHERE job_id = ? AND facts IS NULL", (job_id,))
+        return bool(cursor.rowcount)
+
+    def set_job(self, job_id: int, attempt: int, **values: Any) -> bool:
+        """Write columns of a running job, if this attempt still runs: progress, message, heartbeat, its process."""
+        assignments = ", ".join(f"{column} = ?" for column in values)
+        with self.database.transaction() as connection:
+            cursor = connection.execute(
+                f"UPDATE jobs SET {assignments} WHERE id = ? AND attempt = ? AND state = 'running'",  # noqa: S608
+                (*values.values(), job_id, attempt),
+            )
+        return bool(cursor.rowcount)
+
+
+def _job_row(row: sqlite3.Row) -> JobRow:
+    values = dict(row)
+    values["spec"] = json.loads(values["spec"])
+    return JobRow(**values)

@@ -1,0 +1,153 @@
+"""Sweeps in the store, and the episodes that they measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seqrl.config import Spec
+from seqrl.files import atomic_write_text
+from seqrl.store.episodes import append_part, merge_parts, read_episodes, read_steps
+from seqrl.store.records import EpisodeRecord
+from seqrl.store.rows import NotFound, SweepRow, spec_of_sweep
+from seqrl.store.runs import RunTable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+_SELECT = (
+    "SELECT s.*, j.state, j.progress, j.message, j.error, j.finished FROM sweeps s LEFT JOIN jobs j ON j.id = s.job_id"
+)
+
+
+class SweepTable(RunTable):
+    """What the store knows of sweeps."""
+
+    def add_sweep(self, spec: Any, kind: str = "sweep_rtg", job_id: int | None = None) -> None:
+        """Take a name for a sweep.
+
+        Args:
+            spec: its spec.
+            kind: the kind of its job.
+            job_id: the job that measures it.
+
+        Raises:
+            ValueError: if the name is taken, malformed or read-only.
+        """
+        self.check_writable(spec.name)
+        values = (spec.name, kind, spec.to_json(), self.now(), job_id)
+        try:
+            with self.database.transaction() as connection:
+                connection.execute(
+                    "INSERT INTO sweeps (name, kind, spec, created, job_id) VALUES (?, ?, ?, ?, ?)", values
+                )
+        except sqlite3.IntegrityError:
+            raise ValueError(f"a sweep named {spec.name} exists already; choose another name") from None
+        folder = self.sweep_folder(spec.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(folder / "spec.json", spec.model_dump_json(indent=2))
+
+    def sweep(self, name: str) -> SweepRow:
+        """A sweep, archived or not.
+
+        Raises:
+            NotFound: with the nearest names.
+        """
+        if self.bundled(name) and name in self.bundle.sweeps:
+            return self.bundle.sweeps[name]
+        row = self.database.row(f"{_SELECT} WHERE s.name = ?", (name,))
+        if row is None:
+            raise NotFound("sweep", name, [sweep.name for sweep in self.sweeps()])
+        return _sweep_row(row)
+
+    def sweeps(self, archived: bool = False) -> list[SweepRow]:
+        """The sweeps, bundled ones first, then the newest first; or the archived ones."""
+        rows = self.database.rows(f"{_SELECT} WHERE s.archived = ? ORDER BY s.created DESC", (int(archived),))
+        bundled = [] if archived else list(self.bundle.sweeps.values())
+        return bundled + [_sweep_row(row) for row in rows]
+
+    def archive_sweep(self, name: str) -> None:
+        """Hide a sweep; nothing of it is destroyed, and its name stays taken."""
+        self._set_sweep_archived(name, True)
+
+    def restore_sweep(self, name: str) -> None:
+        """Show an archived sweep again."""
+        self._set_sweep_archived(name, False)
+
+    def append_episodes(self, sweep: str, records: Sequence[EpisodeRecord]) -> None:
+        """Add measured episodes, all or none of them; readers see them at once. One process at a time."""
+        self.check_writable(sweep)
+        append_part(self.sweep_folder(sweep), records)
+
+    def finish_sweep(self, sweep: str) -> None:
+        """Merge what was appended into one table and one array per field. May be repeated after an interruption."""
+        self.check_writable(sweep)
+        merge_parts(self.sweep_folder(sweep))
+
+    def sweep_episodes(self, sweep: str) -> pd.DataFrame:
+        """The episodes measured so far, one row each, see `seqrl.store.episodes.read_episodes`.
+
+        Raises:
+            NotFound: if there is no such sweep.
+        """
+        self.sweep(sweep)
+        return read_episodes(self.sweep_folder(sweep))
+
+    def episode_steps(self, sweep: str, episode_id: int) -> dict[str, np.ndarray]:
+        """The per-step arrays of an episode: actions, rewards, returns_to_go, action_probabilities, ...
+
+        Raises:
+            NotFound: if there is no such sweep or episode.
+        """
+        self.sweep(sweep)
+        return read_steps(self.sweep_folder(sweep), episode_id)
+
+    def media_path(self, sweep: str, episode_id: int, format: str = "mp4") -> Path:
+        """Where the video of an episode is, or will be once it is rendered.
+
+        The file name is a hash of what the video shows (environment, seed, actions), so it can never be out of date.
+
+        Raises:
+            NotFound: if there is no such sweep or episode.
+        """
+        episodes = self.sweep_episodes(sweep)
+        row = episodes[episodes["episode_id"] == episode_id]
+        if not len(row):
+            raise NotFound("episode of the sweep", episode_id, ())
+        facts = self.run(str(row["run"].iloc[0])).facts
+        actions = self.episode_steps(sweep, episode_id)["actions"]
+        shown = [facts.environment, facts.environment_kwargs, facts.max_episode_steps, int(row["seed"].iloc[0])]
+        digest = hashlib.sha256(json.dumps(shown, sort_keys=True).encode())
+        digest.update(f"{actions.dtype.str} {actions.shape}".encode())
+        digest.update(actions.tobytes())
+        name = f"{digest.hexdigest()[:32]}.{format}"
+        bundled = self.bundle.root / "media" / name if self.bundle.root else None
+        return bundled if bundled and bundled.is_file() else self.home / "media" / name
+
+    def _set_sweep_archived(self, name: str, archived: bool) -> None:
+        self.check_writable(name)
+        with self.database.transaction() as connection:
+            cursor = connection.execute("UPDATE sweeps SET archived = ? WHERE name = ?", (int(archived), name))
+        if not cursor.rowcount:
+            raise NotFound("sweep", name, [sweep.name for sweep in self.sweeps()])
+
+
+def _sweep_row(row: sqlite3.Row) -> SweepRow:
+    spec: Spec = spec_of_sweep(row["kind"], json.loads(row["spec"]))
+    return SweepRow(
+        name=row["name"],
+        kind=row["kind"],
+        spec=spec,
+        state=row["state"] or "succeeded",
+        progress=1.0 if row["progress"] is None else row["progress"],
+        message=row["error"] or row["message"] or "",
+        created=row["created"],
+        finished=row["finished"],
+        job_id=row["job_id"],
+        archived=bool(row["archived"]),
+    )
