@@ -25,7 +25,7 @@ class EnvironmentRow:
         title: what people call it.
         family: heading under which forms list it.
         max_episode_steps: time limit in steps, None if it has none.
-        heuristic: ``module:function`` of a vectorised controller, see `seqrl.environments.heuristics`.
+        heuristic: ``module:attribute`` of a vectorised controller, see `seqrl.environments.heuristics`.
         vector: ``module:class`` of an `EnvironmentVector` faster than stepping one by one, or None.
         tiers: tier → behaviour; what ``--mix poor=0.3,...`` refers to. "random" always exists.
         default_mix: shares of the tiers that a form starts with.
@@ -33,6 +33,7 @@ class EnvironmentRow:
         action_names: names of discrete actions, or of continuous dimensions.
         reference_returns: (random, expert) return of the D4RL normalised score, or None.
         package: the pip package that provides it beyond the base requirements, or None.
+        module: the module whose import registers it with Gymnasium, or None.
         kwargs: keyword arguments of ``gymnasium.make`` that belong to this row.
     """
 
@@ -48,6 +49,7 @@ class EnvironmentRow:
     action_names: tuple[str, ...] = ()
     reference_returns: tuple[float, float] | None = None
     package: str | None = None
+    module: str | None = None
     kwargs: Mapping[str, bool | int | float | str] = field(default_factory=dict)
 
     def behaviours(self, mix: Mapping[str, float]) -> tuple[BehaviourSpec, ...]:
