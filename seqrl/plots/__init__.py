@@ -1,0 +1,12 @@
+"""Every chart of the product: arrays and frames in, first a small info tuple, then a Plotly figure.
+
+A chart ``x`` is drawn in two steps, ``info = x_info(...)`` and ``x(info, theme, present)``; the sentence under
+it is ``sentence(info)``. Nothing here reads a store, a page or a clock.
+"""
+
+from seqrl.plots.sentences import sentence
+from seqrl.plots.sweep_figure import rtg_sweep
+from seqrl.plots.sweeps import rtg_sweep_info
+from seqrl.plots.template import Theme, family_colour
+
+__all__ = ["Theme", "family_colour", "rtg_sweep", "rtg_sweep_info", "sentence"]

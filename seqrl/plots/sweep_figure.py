@@ -1,0 +1,252 @@
+"""How the sweep chart is drawn; what it shows is computed in `seqrl.plots.sweeps`."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import plotly.graph_objects as go
+
+from seqrl.plots.format import interval, number
+from seqrl.plots.layout import MOST_DIRECT_LABELS, EndLabel, add_end_labels, label_margin, shorten
+from seqrl.plots.sweeps import RtgSweepInfo, Series
+from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, new_figure, note, translucent
+
+MOST_SVG_POINTS = 2000
+"""With more single episodes than this they are drawn by WebGL."""
+
+_HEIGHT = 560
+_DIAGONAL_NAME = "achieved = target"
+
+
+def rtg_sweep(info: RtgSweepInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
+    """Draw achieved against target return on equal axes.
+
+    Points of means carry ``customdata = [run, decoding, target]`` (target None where none was asked), dots of
+    single episodes carry ``customdata = episode_id``.
+    """
+    style = Style(theme, present)
+    if not info.series:
+        return note(new_figure(style, height=_HEIGHT), style, "No point is measured yet.")
+    direct = len(info.series) <= MOST_DIRECT_LABELS
+    names = [line.label for line in info.series]
+    margin = {"l": 12, "t": 12, "b": 12, "r": label_margin(names, style) if direct else 16}
+    figure = new_figure(style, height=_HEIGHT, showlegend=not direct, margin=margin, uirevision="rtg_sweep")
+    _draw_axes(figure, info, style)
+    _draw_data(figure, info, style)
+    for line in info.series:
+        _draw_ribbon(figure, line, info, style)
+    for line in info.series:
+        _draw_dots(figure, line, info, style)
+    for line in info.series:
+        _draw_line(figure, line, info, style)
+    if direct:
+        ends = [_end(line, info, style) for line in info.series]
+        pixels = _plot_pixels(info, style)
+        add_end_labels(figure, ends, style, right=info.axis[1], y_range=info.axis, pixels=pixels)
+    return figure
+
+
+def _top(info: RtgSweepInfo) -> float:
+    """Share of the height that the main plot takes; the data's density stands above it."""
+    return 0.8 if info.data else 1.0
+
+
+def _plot_pixels(info: RtgSweepInfo, style: Style) -> float:
+    return (_HEIGHT - 24 - 4.2 * style.sizes.font) * _top(info)
+
+
+def _draw_axes(figure: go.Figure, info: RtgSweepInfo, style: Style) -> None:
+    ticks = {"range": list(info.axis), "dtick": info.step, "tick0": 0, "constrain": "domain"}
+    figure.update_xaxes(
+        title_text=f"target return ({info.unit})", showgrid=False, showline=True, ticks="outside", ticklen=4, **ticks
+    )
+    figure.update_layout(
+        yaxis={
+            "title": {"text": f"achieved return ({info.unit})"},
+            "scaleanchor": "x",
+            "scaleratio": 1,
+            "domain": [0, _top(info)],
+            **ticks,
+        }
+    )
+    low, high = info.axis
+    figure.add_shape(
+        type="line", x0=low, y0=low, x1=high, y1=high, line={"color": style.palette.ink, "width": 1, "dash": "3px,3px"}
+    )
+    length = 0.55 * style.sizes.small * len(_DIAGONAL_NAME) / _plot_pixels(info, style)
+    x, y = _diagonal_place(info, length, rise=0.6 * style.sizes.small / _plot_pixels(info, style))
+    font = {"size": style.sizes.small, "color": style.palette.ink}
+    figure.add_annotation(x=x, y=y, text=_DIAGONAL_NAME, textangle=-45, font=font)
+
+
+def _diagonal_place(info: RtgSweepInfo, length: float, rise: float) -> tuple[float, float]:
+    """Where beside the diagonal its name lies farthest from the lines; length and rise are shares of the axis."""
+    low, high = info.axis
+    width = high - low
+    best, place = -1.0, (low, low)
+    for centre in np.linspace(length / 2, 1 - length / 2, 25):
+        for side in (1, -1):
+            along = centre + np.linspace(-0.35, 0.35, 9) * length
+            x, y = low + width * (along - side * rise), low + width * (along + side * rise)
+            room = min((_distance(line, x, y) for line in info.series), default=np.inf) / width
+            room = min(room, 0.1) + 0.01 * side
+            if room > best + 1e-6:
+                best, place = room, (float(x[4]), float(y[4]))
+    return place
+
+
+def _distance(line: Series, x: np.ndarray, y: np.ndarray) -> float:
+    """Smallest vertical distance of points from a line, infinite where the line is not."""
+    if line.flat and not len(line.target):
+        return float(np.abs(y - line.flat[0]).min())
+    reached = np.interp(x, line.target, line.mean, left=np.inf, right=np.inf)
+    return float(np.abs(reached - y).min())
+
+
+def _draw_data(figure: go.Figure, info: RtgSweepInfo, style: Style) -> None:
+    """Shade targets outside the data, and stand the data's return density on the top margin."""
+    palette = style.palette
+    for start, end in info.outside:
+        figure.add_shape(
+            type="rect",
+            x0=start,
+            x1=end,
+            y0=0,
+            y1=_top(info),
+            yref="paper",
+            line_width=0,
+            layer="below",
+            fillcolor=translucent(palette.warning, palette.warning_opacity),
+            name="outside the data",
+        )
+    if info.data is None:
+        return
+    edges = info.density_edges
+    spans = [f"{interval(start, end)}" for start, end in zip(edges[:-1], edges[1:], strict=True)]
+    figure.add_bar(
+        x=(edges[:-1] + edges[1:]) / 2,
+        y=info.density,
+        width=np.diff(edges) * 0.94,
+        yaxis="y2",
+        marker={"color": palette.data[2], "line": {"width": 0}},
+        customdata=spans,
+        hovertemplate="%{y} episodes of the data<br>with a return of %{customdata}<extra></extra>",
+        showlegend=False,
+        name="episodes in the data",
+    )
+    figure.update_layout(
+        yaxis2={"domain": [_top(info) + 0.03, 0.95], "visible": False, "fixedrange": True, "anchor": "x"}
+    )
+    figure.add_annotation(
+        x=0, y=0.955, xref="x domain", yref="paper", text="episodes in the data", xanchor="left", yanchor="bottom"
+    )
+
+
+def _colour(line: Series, style: Style) -> str:
+    return family_colour(line.kind, style.theme, *line.place)
+
+
+def _flat_arrays(line: Series, info: RtgSweepInfo) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """x, mean, low and high of a line; a run that is asked for nothing crosses the whole plot."""
+    if line.flat is None or len(line.target):
+        return line.target, line.mean, line.low, line.high
+    mean, low, high, _ = line.flat
+    x = np.array(info.axis)
+    return x, np.full(2, mean), np.full(2, low), np.full(2, high)
+
+
+def _draw_ribbon(figure: go.Figure, line: Series, info: RtgSweepInfo, style: Style) -> None:
+    x, _, low, high = _flat_arrays(line, info)
+    colour = translucent(_colour(line, style), RIBBON_OPACITY)
+    if len(x) == 1:
+        x = x[0] + np.array([-0.006, 0.006]) * (info.axis[1] - info.axis[0])
+        low, high = np.repeat(low, 2), np.repeat(high, 2)
+    figure.add_scatter(
+        x=np.concatenate([x, x[::-1]]),
+        y=np.concatenate([high, low[::-1]]),
+        fill="toself",
+        mode="lines",
+        line={"width": 0},
+        fillcolor=colour,
+        hoverinfo="skip",
+        showlegend=False,
+        legendgroup=line.label,
+        name=f"{line.label}, 95% interval",
+    )
+
+
+def _draw_dots(figure: go.Figure, line: Series, info: RtgSweepInfo, style: Style) -> None:
+    dots = line.dots
+    if not len(dots.achieved):
+        return
+    width = info.axis[1] - info.axis[0]
+    total = sum(len(other.dots.achieved) for other in info.series)
+    kind = go.Scattergl if total > MOST_SVG_POINTS else go.Scatter
+    unasked = np.isnan(dots.target)
+    # low-discrepancy jitter: the same episode always lies at the same place
+    place = next(index for index, other in enumerate(info.series) if other is line)
+    column = sum(not len(other.target) for other in info.series[:place])
+    jitter = (np.arange(len(dots.target)) * 0.618034 + 0.37 * place) % 1.0 - 0.5
+    x = np.where(unasked, info.axis[0] + width * (0.015 + 0.02 * column), dots.target) + jitter * 0.016 * width
+    asked = [
+        "asked for nothing" if none else f"asked for {number(t)}" for none, t in zip(unasked, dots.target, strict=True)
+    ]
+    steps = ["" if math.isnan(n) else f" in {number(n)} steps" for n in dots.length]
+    text = [
+        f"episode {i}: {line.label}<br>{a}, got {number(y)}{s}"
+        for i, a, y, s in zip(dots.episode_id, asked, dots.achieved, steps, strict=True)
+    ]
+    opacity = 0.28 if len(info.series) <= 2 else 0.2
+    figure.add_trace(
+        kind(
+            x=x,
+            y=dots.achieved,
+            mode="markers",
+            marker={"size": style.sizes.dot, "color": _colour(line, style), "opacity": opacity, "line": {"width": 0}},
+            selected={"marker": {"opacity": 1, "size": style.sizes.marker}},
+            unselected={"marker": {"opacity": opacity}},
+            customdata=dots.episode_id.tolist(),
+            text=text,
+            hovertemplate="%{text}<extra></extra>",
+            showlegend=False,
+            legendgroup=line.label,
+            name=f"{line.label}, single episodes",
+        )
+    )
+
+
+def _draw_line(figure: go.Figure, line: Series, info: RtgSweepInfo, style: Style) -> None:
+    x, mean, low, high = _flat_arrays(line, info)
+    greedy = line.decoding == "greedy"
+    colour, sizes = _colour(line, style), style.sizes
+    flat = not len(line.target)
+    amounts = np.full(len(x), line.flat[3]) if flat and line.flat else line.episodes
+    asked = ["asked for nothing" if flat else f"asked for {number(target)}" for target in x]
+    text = [
+        f"{line.label}<br>{a}, got {number(m)} on average<br>95% interval {interval(lo, hi)}, {n:.0f} episodes"
+        for a, m, lo, hi, n in zip(asked, mean, low, high, amounts, strict=True)
+    ]
+    figure.add_scatter(
+        x=x,
+        y=mean,
+        mode="lines" if flat else "lines+markers",
+        line={"color": colour, "width": sizes.line, "dash": "7px,5px" if greedy else "solid"},
+        marker={
+            "size": sizes.marker,
+            "color": style.palette.background if greedy else colour,
+            "line": {"color": colour, "width": sizes.line * 0.8 if greedy else 0},
+            "opacity": 1,
+        },
+        unselected={"marker": {"opacity": 1}},
+        customdata=[[line.run, line.decoding, target] for target in ([None, None] if flat else line.asked.tolist())],
+        text=text,
+        hovertemplate="%{text}<extra></extra>",
+        legendgroup=line.label,
+        name=shorten(line.label),
+    )
+
+
+def _end(line: Series, info: RtgSweepInfo, style: Style) -> EndLabel:
+    x, mean, _, _ = _flat_arrays(line, info)
+    return EndLabel(line.label, float(x[-1]), float(mean[-1]), _colour(line, style))
