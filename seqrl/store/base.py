@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from pathlib import Path
+from typing import Literal
 
 from seqrl.files import check_name, inside
 from seqrl.store.bundle import BUNDLE_PREFIX, Bundle
@@ -94,6 +96,11 @@ class StoreBase:
     def job_folder(self, job_id: int) -> Path:
         """Where a job's lock, log and spec are."""
         return self.home / "jobs" / str(int(job_id))
+
+    def free_name(self, table: Literal["datasets", "runs", "sweeps"], base: str) -> str:
+        """The first free name of ``BASE-1``, ``BASE-2``, ...; archived ones are taken too."""
+        taken = {row["name"] for row in self.database.rows(f"SELECT name FROM {table}")}  # noqa: S608 - a literal
+        return next(name for i in itertools.count(1) if (name := f"{base[:56]}-{i}") not in taken)
 
     def _folder(self, kind: str, name: str) -> Path:
         check_name(name)

@@ -85,7 +85,7 @@ class JobTable(StoreBase):
             source: the states that it may be in.
             target: the state that it gets.
             attempt: the attempt that the caller speaks for; None speaks for any.
-            **values: further columns to set.
+            **values: further columns to set; a job that is queued again goes to the end unless a ticket is given.
 
         Returns:
             Whether it was changed.
@@ -96,7 +96,8 @@ class JobTable(StoreBase):
             values.setdefault("finished", self.now())
         assignments = ", ".join(f"{column} = ?" for column in values)
         if target == "queued":
-            assignments += f", ticket = {_NEXT_TICKET}, cancel_requested = NULL, finished = NULL, error = NULL"
+            assignments += ", cancel_requested = NULL, finished = NULL, error = NULL"
+            assignments += "" if "ticket" in values else f", ticket = {_NEXT_TICKET}"
         where = f"id = ? AND state IN ({','.join('?' * len(source))})"
         arguments: list[Any] = [*values.values(), job_id, *source]
         if attempt is not None:

@@ -65,6 +65,10 @@ class RunTable(StoreBase):
         bundled = [] if archived else list(self.bundle.runs.values())
         return bundled + [_run_row(row) for row in rows]
 
+    def has_checkpoint(self, name: str) -> bool:
+        """Whether a run has weights that can act."""
+        return any(self.run_folder(name).rglob("model.safetensors"))
+
     def archive_run(self, name: str) -> None:
         """Hide a run; nothing of it is destroyed, and its name stays taken."""
         self._update_run(name, archived=1)

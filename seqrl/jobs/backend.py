@@ -1,0 +1,147 @@
+"""Where jobs run. The queue decides when; a backend starts, watches and stops."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from seqrl.files import atomic_write_text
+from seqrl.jobs.process import TOKEN_VARIABLE, ProcessIdentity, ask_to_stop, kill_all
+from seqrl.store import JobRow, Store
+
+LOCK_NAME = "lock"
+LOG_NAME = "log.txt"
+OUTCOME_NAME = "outcome"
+OUTCOME_BYTES = 4096
+_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+
+
+class Backend(Protocol):
+    """Starts, watches and stops the processes of jobs."""
+
+    def start(self, store: Store, job: JobRow, limit: int, on_exit: Callable[[], None]) -> bool:
+        """Claim a queued job and start it, if it is first in the queue and fewer than ``limit`` run.
+
+        Args:
+            store: where the job is queued.
+            job: the job.
+            limit: how many jobs may run at once.
+            on_exit: called some time after the job's process ended, if this process is still there.
+
+        Returns:
+            Whether it was started.
+        """
+
+    def seize(self, store: Store, job: JobRow) -> int | None:
+        """Become the holder of a job whose process is gone; None while it lives. Pass the result to `release`."""
+
+    def release(self, held: int) -> None:
+        """Let go of what `seize` returned."""
+
+    def ask_to_stop(self, job: JobRow) -> bool:
+        """Ask a running job to save and end; False if it cannot be reached."""
+
+    def kill(self, job: JobRow) -> None:
+        """End a running job and everything that it started, at once."""
+
+
+class LocalBackend:
+    """Processes of this machine, each leading its own process group.
+
+    A job is alive as long as its ``lock`` is held. The launcher takes it before the job is claimed and hands it over to
+    the worker, so that there is no moment in which a running job is not held; the kernel lets go on any death.
+    """
+
+    def start(self, store: Store, job: JobRow, limit: int, on_exit: Callable[[], None]) -> bool:
+        """See `Backend.start`."""
+        folder = store.job_folder(job.id)
+        folder.mkdir(parents=True, exist_ok=True)
+        held = lock(folder)
+        if held is None:
+            return False
+        try:
+            claimed = store.claim(job.id, limit, token=secrets.token_hex(16))
+            if claimed is None:
+                return False
+            try:
+                process = _spawn(store, claimed, folder, held)
+            except OSError as error:
+                text = f"the worker process could not be started: {error.strerror or error}"
+                store.transition(job.id, ["running"], "failed", attempt=claimed.attempt, error=text)
+                return True
+        finally:
+            self.release(held)
+        _note_identity(store, claimed, process.pid)
+        threading.Thread(target=_reap, args=(process, on_exit), daemon=True, name=f"job {job.id}").start()
+        return True
+
+    def seize(self, store: Store, job: JobRow) -> int | None:
+        """See `Backend.seize`."""
+        folder = store.job_folder(job.id)
+        folder.mkdir(parents=True, exist_ok=True)
+        return lock(folder)
+
+    def release(self, held: int) -> None:
+        """See `Backend.release`."""
+        os.close(held)
+
+    def ask_to_stop(self, job: JobRow) -> bool:
+        """See `Backend.ask_to_stop`."""
+        return ask_to_stop(job)
+
+    def kill(self, job: JobRow) -> None:
+        """See `Backend.kill`."""
+        kill_all(job)
+
+
+def lock(folder: Path) -> int | None:
+    """A descriptor that holds a job's lock until it and all its copies are closed; None if somebody holds it."""
+    descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _spawn(store: Store, job: JobRow, folder: Path, held: int) -> subprocess.Popen[bytes]:
+    atomic_write_text(folder / "spec.json", job.job.model_dump_json(indent=2))
+    # Room for a last sentence, so that a full disk cannot swallow it.
+    (folder / OUTCOME_NAME).write_bytes(b" " * OUTCOME_BYTES)
+    path = os.pathsep.join(filter(None, [str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {
+        "PYTHONPATH": path,
+        "PYTHONUNBUFFERED": "1",
+        "SEQRL_HOME": str(store.home),
+        TOKEN_VARIABLE: str(job.token),
+    }
+    with open(folder / LOG_NAME, "ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "seqrl.worker", str(store.home), str(job.id), str(held)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            pass_fds=(held,),
+            start_new_session=True,
+            cwd=folder,
+            env=environment,
+        )
+
+
+def _note_identity(store: Store, job: JobRow, pid: int) -> None:
+    identity = ProcessIdentity.of(pid)
+    if identity is not None:
+        store.set_job(job.id, job.attempt, pid=pid, process_started=identity.started, boot_id=identity.boot_id)
+
+
+def _reap(process: subprocess.Popen[bytes], on_exit: Callable[[], None]) -> None:
+    process.wait()
+    on_exit()

@@ -1,0 +1,110 @@
+"""Which process a job is, so that no other is ever signalled."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from seqrl.store import JobRow
+
+TOKEN_VARIABLE = "SEQRL_JOB_TOKEN"  # noqa: S105 - the name of a variable, not a secret
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True)
+class ProcessIdentity:
+    """A process for certain: numbers are reused, and start times repeat after a reboot.
+
+    Attributes:
+        pid: its number.
+        started: its start time, in clock ticks since the boot on Linux (unlike a date, it never shifts).
+        boot_id: names the boot of the machine.
+    """
+
+    pid: int
+    started: str
+    boot_id: str
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessIdentity | None:
+        """The identity of a living process, or None if there is none of that number (a zombie is not living)."""
+        try:
+            process = psutil.Process(pid)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return None
+            return cls(pid, _start_time(process), boot_id())
+        except psutil.Error:
+            return None
+
+
+def boot_id() -> str:
+    """Names this boot of this machine."""
+    return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else repr(psutil.boot_time())
+
+
+def is_worker(job: JobRow) -> bool:
+    """Whether the process that a row names is alive and truly this job's worker.
+
+    The number, the start time and the boot must agree, and the process must carry the job's token in its environment:
+    no other process does, whatever a row says.
+    """
+    if job.pid is None or not job.token:
+        return False
+    if ProcessIdentity.of(job.pid) != ProcessIdentity(job.pid, str(job.process_started), str(job.boot_id)):
+        return False
+    try:
+        return _has_token(psutil.Process(job.pid), job.token)
+    except psutil.Error:
+        return False  # it ended in between
+
+
+def ask_to_stop(job: JobRow) -> bool:
+    """Send SIGTERM to a job's worker; False if there is no such process."""
+    return _signal(job, signal.SIGTERM)
+
+
+def kill_all(job: JobRow) -> None:
+    """Kill a job's worker with its process group, and its descendants that left the group."""
+    _signal(job, signal.SIGKILL, group=True)
+    if not job.token:
+        return
+    for process in psutil.process_iter():
+        if process.pid != os.getpid() and _has_token(process, job.token):
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+
+
+def _signal(job: JobRow, number: int, group: bool = False) -> bool:
+    if not is_worker(job) or job.pid is None or job.pid == os.getpid():
+        return False
+    try:
+        if group and os.getpgid(job.pid) == job.pid:
+            os.killpg(job.pid, number)
+        else:
+            os.kill(job.pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _start_time(process: psutil.Process) -> str:
+    stat = Path(f"/proc/{process.pid}/stat")
+    if not stat.exists():
+        return repr(process.create_time())
+    try:
+        return stat.read_text().rpartition(")")[2].split()[19]  # field 22 of proc(5); a name may hold spaces
+    except OSError as error:
+        raise psutil.NoSuchProcess(process.pid) from error
+
+
+def _has_token(process: psutil.Process, token: str) -> bool:
+    try:
+        return process.environ().get(TOKEN_VARIABLE) == token
+    except (psutil.Error, OSError):
+        return False  # gone, or somebody else's

@@ -1,0 +1,221 @@
+"""The life of a job: queued, running, ended, and sometimes queued again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from seqrl.config import JobSpec
+from seqrl.files import inside, remove_partials
+from seqrl.jobs.backend import LOG_NAME, OUTCOME_BYTES, OUTCOME_NAME, Backend, LocalBackend
+from seqrl.jobs.submission import create_rows
+from seqrl.store import JobRow, JobState, Store
+
+GRACE_S = 10.0
+_RESUMABLE: tuple[JobState, ...] = ("interrupted", "cancelled", "failed")
+_MOST_LAUNCHES = 3
+_LOCAL = LocalBackend()
+
+
+def job_limit(store: Store) -> int:
+    """How many jobs may run at once: the home's own setting, else one less than there are processors."""
+    setting = store.setting("job_limit")
+    return max(1, int(setting)) if setting else max(1, processors() - 1)
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def submit(store: Store, job: JobSpec, backend: Backend = _LOCAL) -> JobRow:
+    """Queue a job, and start it if there is room.
+
+    Raises:
+        ValueError: one sentence on what does not fit; nothing is queued then.
+    """
+    job_id = create_rows(store, job)
+    advance(store, backend)
+    return store.job(job_id)
+
+
+def advance(store: Store, backend: Backend = _LOCAL) -> None:
+    """Start queued jobs, first in first out, as long as there is room."""
+    limit = job_limit(store)
+    while (job := store.next_queued()) is not None:
+        if not backend.start(store, job, limit, on_exit=lambda: reconcile(store, backend)):
+            return  # no room, or another process is just starting it
+
+
+def reconcile(store: Store, backend: Backend = _LOCAL) -> None:
+    """Notice jobs whose process is gone, end those that outstayed their grace, and move the queue. Cheap."""
+    for job in store.jobs(["running"]):
+        if job.cancel_requested is not None and store.now() > job.cancel_requested + GRACE_S:
+            backend.kill(job)
+        _bury_if_dead(store, job, backend)
+    advance(store, backend)
+
+
+def cancel(
+    store: Store, job_id: int, *, grace_s: float = GRACE_S, wait: bool = False, backend: Backend = _LOCAL
+) -> JobRow:
+    """Stop a job: a queued one at once, a running one after it has saved, or by force when its grace is over.
+
+    Args:
+        store: where the job is.
+        job_id: which job.
+        grace_s: seconds it has for saving.
+        wait: whether to return only when it has ended; otherwise a thread of this process sees to the force, and
+            `reconcile` does so should this process end.
+        backend: where the job runs.
+
+    Returns:
+        The job; still running if it was and ``wait`` is false.
+
+    Raises:
+        ValueError: if it has ended already.
+    """
+    if store.transition(job_id, ["queued"], "cancelled", message="cancelled before it started"):
+        return store.job(job_id)
+    job = store.job(job_id)
+    if not store.set_job(job_id, job.attempt, cancel_requested=job.cancel_requested or store.now()):
+        job = store.job(job_id)
+        raise ValueError(f"job {job_id} ({job.kind} {job.name}) has {job.state} already; there is nothing to cancel")
+    backend.ask_to_stop(job)
+    if wait:
+        _enforce(store, job, grace_s, backend)
+    else:
+        threading.Thread(target=_enforce, args=(store, job, grace_s, backend), daemon=True).start()
+    return store.job(job_id)
+
+
+def resume(store: Store, job_id: int, backend: Backend = _LOCAL) -> JobRow:
+    """Queue a training or sweep again that was stopped; it goes on from its checkpoint or its finished cells.
+
+    Raises:
+        ValueError: if it is not stopped, or of a kind that starts afresh.
+    """
+    job = store.job(job_id)
+    if job.kind != "train" and not job.kind.startswith("sweep_"):
+        raise ValueError(f"job {job_id} is a {job.kind} job, which cannot be resumed; start it again")
+    if not store.transition(job_id, _RESUMABLE, "queued", message="waiting to resume"):
+        raise ValueError(f"job {job_id} is {store.job(job_id).state}; only a stopped job can be resumed")
+    advance(store, backend)
+    return store.job(job_id)
+
+
+def wait(
+    store: Store,
+    job_id: int,
+    on_progress: Callable[[JobRow], None] | None = None,
+    *,
+    poll_s: float = 0.1,
+    backend: Backend = _LOCAL,
+) -> JobRow:
+    """Wait until a job has ended, telling every look at it, and return it."""
+    while True:
+        reconcile(store, backend)
+        job = store.job(job_id)
+        if on_progress is not None:
+            on_progress(job)
+        if job.ended:
+            return job
+        time.sleep(poll_s)
+
+
+def log_tail(store: Store, job_id: int, lines: int = 40) -> str:
+    """The last lines of a job's log; empty if it has none yet."""
+    path = store.job_folder(job_id) / LOG_NAME
+    if not path.is_file():
+        return ""
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 400 * lines))
+        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+
+
+def clean_up(store: Store, job: JobRow) -> None:
+    """Remove what a job left half done. Call it only as the holder of the job, before its state changes."""
+    if job.kind == "dataset":
+        _remove_dataset_files(store, job)
+    elif job.kind == "train":
+        remove_partials(store.run_folder(job.name))
+    elif job.kind.startswith("sweep_"):
+        remove_partials(store.sweep_folder(job.name))
+
+
+def can_resume(store: Store, job: JobRow) -> bool:
+    """Whether a stopped job has something to go on from."""
+    if job.kind == "train":
+        return any(store.run_folder(job.name).rglob("training_state.safetensors"))
+    return job.kind.startswith("sweep_") and any((store.sweep_folder(job.name) / "parts").glob("*.npz"))
+
+
+def read_outcome(folder: Path) -> str:
+    """The last sentence of a worker that could not reach the database; usually empty."""
+    path = folder / OUTCOME_NAME
+    return path.read_bytes()[:OUTCOME_BYTES].decode(errors="replace").strip("\0 \n") if path.is_file() else ""
+
+
+def _remove_dataset_files(store: Store, job: JobRow) -> None:
+    """Remove the files of a dataset that this job was making; those of a finished one are left alone."""
+    unfinished = [row for row in store.datasets() if row.job_id == job.id and row.facts is None]
+    for row in unfinished:
+        for folder in (store.columns_folder(row.name), inside(store.minari_folder(), "seqrl", f"{row.name}-v0")):
+            shutil.rmtree(folder, ignore_errors=True)
+            for partial in folder.parent.glob(f".{folder.name}.*"):
+                shutil.rmtree(partial, ignore_errors=True)
+
+
+def _enforce(store: Store, job: JobRow, grace_s: float, backend: Backend) -> None:
+    deadline = time.monotonic() + grace_s
+    while time.monotonic() < deadline:
+        now = store.job(job.id)
+        if now.ended or now.attempt != job.attempt:
+            break
+        if job.pid is None and now.pid is not None:  # it was just starting when it was asked
+            backend.ask_to_stop(now)
+            job = now
+        _bury_if_dead(store, now, backend)
+        time.sleep(0.05)
+    now = store.job(job.id)
+    if now.state == "running" and now.attempt == job.attempt:
+        backend.kill(now)
+    while (now := store.job(job.id)).state == "running" and now.attempt == job.attempt:
+        _bury_if_dead(store, now, backend)
+        time.sleep(0.02)
+    advance(store, backend)
+
+
+def _bury_if_dead(store: Store, job: JobRow, backend: Backend) -> None:
+    held = backend.seize(store, job)
+    if held is None:
+        return
+    try:
+        now = store.job(job.id)
+        if now.state == "running" and now.attempt == job.attempt:
+            _bury(store, now, backend)
+    finally:
+        backend.release(held)
+
+
+def _bury(store: Store, job: JobRow, backend: Backend) -> None:
+    """Give a job whose process is gone the state that it has earned."""
+    backend.kill(job)
+    if job.pid is None and job.cancel_requested is None and job.attempt < _MOST_LAUNCHES:
+        # Its launcher died before the worker began: nothing is lost, so it keeps its place.
+        store.transition(job.id, ["running"], "queued", attempt=job.attempt, ticket=job.ticket)
+        return
+    clean_up(store, job)
+    said = read_outcome(store.job_folder(job.id))
+    state: JobState
+    if job.cancel_requested is not None:
+        state, error = "cancelled", said or "it did not stop by itself and was ended by force"
+    else:
+        state = "interrupted" if not said and can_resume(store, job) else "failed"
+        error = said or "its process was killed or crashed; the end of its log shows how far it was"
+    store.transition(job.id, ["running"], state, attempt=job.attempt, error=error)
