@@ -1,0 +1,401 @@
+"""Decision Transformer (Chen et al. 2021, https://arxiv.org/abs/2106.01345) and behaviour cloning.
+
+A step is three tokens, (return-to-go, observation, action), all carrying the embedding of the step's absolute timestep.
+The action is read off at the observation token, which sees the request and the observation of its own step but not its
+action. Behaviour cloning is the same network without the return tokens. The last action of a window is seen by nothing
+that is read off, so it is left out.
+
+The weights map to Hugging Face's ``DecisionTransformerModel``, which adds one constant vector (``wpe[0]``) to every
+token after ``embed_ln``: it belongs into the bias of `embed_norm`.
+
+Shape suffixes: B batch, L steps of context, T tokens, D embedding, N rows acting, O outputs of the head.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from seqrl.config import BehaviourCloningSpec, DatasetFacts, DecisionTransformerSpec, SpaceFacts
+from seqrl.models.heads import action_scale, make_head
+from seqrl.models.layers import ACTIVATIONS, DropoutNoise, Embedding, LayerNorm, Linear
+from seqrl.models.transformer import CausalTransformer, KeyValueCache
+from seqrl.windows import WindowBatch
+
+ROWS = 16
+"""Rows acting together are padded to a multiple of this: matrix products then give every row the same bits whatever the
+batch, so an episode does not depend on the episodes that happen to run beside it."""
+
+COMPACT_BELOW = 0.75
+"""Finished rows are computed along until fewer than this share of the rows is needed; moving the cache costs more."""
+
+
+class NumberEmbedding(nn.Module):
+    """Numbers to one token: a linear map, or a network with one hidden layer."""
+
+    def __init__(self, inputs: int, width: int, *, mlp: bool) -> None:
+        super().__init__()
+        self.input = Linear(inputs, width)
+        self.output = Linear(width, width) if mlp else None
+
+    def reset(self, generator: torch.Generator) -> None:
+        """Weights that keep unit spread."""
+        self.input.reset(generator, self.input.weight.shape[1] ** -0.5)
+        if self.output is not None:
+            self.output.reset(generator, self.output.weight.shape[1] ** -0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., inputs) → (..., D)."""
+        x = self.input(x)
+        return x if self.output is None else self.output(ACTIVATIONS["relu"](x))
+
+
+class CategoryEmbedding(nn.Module):
+    """A discrete action to one token: a learnt vector for every value, summed over components if there are several."""
+
+    offsets: Tensor
+
+    def __init__(self, action: SpaceFacts, width: int) -> None:
+        super().__init__()
+        self.table = Embedding(sum(action.categories), width)
+        self.components = action.kind == "multi_discrete"
+        offsets = torch.tensor((0, *action.categories[:-1])).cumsum(0)
+        self.register_buffer("offsets", offsets, persistent=False)
+
+    def reset(self, generator: torch.Generator) -> None:
+        """Vectors of unit spread."""
+        self.table.reset(generator, 1.0)
+
+    def forward(self, actions: Tensor) -> Tensor:
+        """(...) int64, or (..., M) for multi-discrete actions → (..., D)."""
+        return self.table(actions + self.offsets).sum(-2) if self.components else self.table(actions)
+
+
+class BoxEmbedding(NumberEmbedding):
+    """A continuous action to one token; the network sees it in half ranges around the middle."""
+
+    center: Tensor
+    half_range: Tensor
+
+    def __init__(self, action: SpaceFacts, width: int, *, mlp: bool) -> None:
+        super().__init__(action.size, width, mlp=mlp)
+        center, half_range = action_scale(action)
+        self.register_buffer("center", center)
+        self.register_buffer("half_range", half_range)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., A) in the environment's units → (..., D)."""
+        return super().forward((x - self.center) / self.half_range)
+
+
+@dataclass
+class ActingState:
+    """The context of N episodes that act in lock step.
+
+    Attributes:
+        cache: projected keys and values; its rows are a multiple of `ROWS`.
+        slots: (N,) int64, the cache row of every running episode.
+        max_context: K, the most steps of context.
+        steps: steps in context now.
+    """
+
+    cache: KeyValueCache
+    slots: Tensor
+    max_context: int
+    steps: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next step needs a `prefill` instead of a `step`."""
+        return self.steps >= self.max_context
+
+    def keep(self, running: Tensor) -> None:
+        """Take finished episodes out. ``running``: (N,) bool over the episodes that are still in."""
+        self.slots = self.slots[torch.as_tensor(running)]
+        if padded_rows(len(self.slots)) < COMPACT_BELOW * self.cache.rows:
+            self.compact()
+
+    def compact(self) -> None:
+        """Move the running episodes to the front and give the rows of the others back."""
+        rows = padded_rows(len(self.slots))
+        if rows < self.cache.rows:
+            self.cache.keep(torch.cat([self.slots, self.slots[:1].expand(rows - len(self.slots))]))
+            self.slots = torch.arange(len(self.slots))
+
+    def spread(self, values: Tensor) -> Tensor:
+        """(N, ...) by episode → (rows of the cache, ...); rows without an episode hold zeros."""
+        result = values.new_zeros((self.cache.rows, *values.shape[1:]))
+        result[self.slots] = values
+        return result
+
+
+def padded_rows(count: int) -> int:
+    """The next multiple of `ROWS`, at least one."""
+    return max(1, -(-count // ROWS)) * ROWS
+
+
+class ActionTransformer(nn.Module):
+    """What Decision Transformer and behaviour cloning share; see the module's docstring.
+
+    Raw observations, actions and returns go in: the statistics that normalise them are buffers, so that they travel
+    with the weights.
+
+    Args:
+        spec: settings.
+        facts: the dataset's spaces, statistics and lengths.
+
+    Raises:
+        ValueError: if the observations are images or the head does not fit the actions.
+    """
+
+    tokens_per_step: int
+    conditioned: bool
+    discount: float
+    observation_mean: Tensor
+    observation_std: Tensor
+
+    def __init__(self, spec: DecisionTransformerSpec | BehaviourCloningSpec, facts: DatasetFacts) -> None:
+        super().__init__()
+        if facts.observation.kind == "image":
+            raise ValueError(
+                f"observations are images of shape {facts.observation.shape}; choose a dataset with vector observations"
+            )
+        width, mlp = spec.embedding_dim, spec.embedding == "mlp"
+        self.context_length = spec.context_length
+        self.max_timestep = spec.max_timestep or max(facts.max_episode_steps or 0, facts.max_length)
+        self.dropout = spec.dropout
+        self._add_statistics(facts)
+        self.embed_observation = NumberEmbedding(facts.observation.size, width, mlp=mlp)
+        self.embed_action: CategoryEmbedding | BoxEmbedding
+        if facts.action.kind == "box":
+            self.embed_action = BoxEmbedding(facts.action, width, mlp=mlp)
+        else:
+            self.embed_action = CategoryEmbedding(facts.action, width)
+        self.embed_timestep = Embedding(self.max_timestep, width)
+        self.embed_norm = LayerNorm(width)
+        self.transformer = CausalTransformer(
+            width=width, layers=spec.layers, heads=spec.heads, activation=spec.activation
+        )
+        self.head = make_head(spec.action_head, facts.action)
+        self.predict_action = Linear(width, self.head.outputs)
+
+    def _add_statistics(self, facts: DatasetFacts) -> None:
+        mean, std = torch.tensor(facts.observation_mean), torch.tensor(facts.observation_std)
+        if facts.observation.kind in ("discrete", "multi_discrete"):  # one-hot: nothing to normalise
+            mean, std = torch.zeros_like(mean), torch.ones_like(std)
+        self.register_buffer("observation_mean", mean.float())
+        self.register_buffer("observation_std", std.float())
+
+    @classmethod
+    def build(cls, spec: DecisionTransformerSpec | BehaviourCloningSpec, facts: DatasetFacts, seed: int) -> Self:
+        """A model with fresh weights; equal arguments give equal weights."""
+        model = cls(spec, facts)
+        model.reset(torch.Generator().manual_seed(seed))
+        return model
+
+    def reset(self, generator: torch.Generator) -> None:
+        """Fresh weights from the generator."""
+        self.embed_observation.reset(generator)
+        self.embed_action.reset(generator)
+        self.embed_timestep.reset(generator, 0.5)
+        self.transformer.reset(generator)
+        self.predict_action.reset(generator, 0.02)
+
+    # --- whole windows -----------------------------------------------------------------------------
+
+    def loss(
+        self, batch: WindowBatch, *, noise: DropoutNoise | None = None, compute: torch.dtype = torch.float32
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean loss over the real steps of a batch, and measures of fit.
+
+        Args:
+            batch: windows; what padded steps hold changes nothing.
+            noise: dropout of this update; None for validation.
+            compute: number format of the transformer's blocks.
+
+        Returns:
+            Scalar loss and scalars by name ("accuracy" for discrete, "action_error" for continuous actions).
+        """
+        outputs_BLO = self.forward(batch, noise=noise, compute=compute)
+        return self.head.loss(outputs_BLO.flatten(0, 1), batch.actions.flatten(0, 1), batch.mask.flatten())
+
+    def forward(
+        self,
+        batch: WindowBatch,
+        *,
+        noise: DropoutNoise | None = None,
+        compute: torch.dtype = torch.float32,
+        seen: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Outputs of the head at every step: (B, L, O) float32. ``seen`` receives the attention weights."""
+        x_BTD = self._embed(batch.observations, batch.actions, batch.returns_to_go, batch.timesteps)
+        state_tokens = slice(self.tokens_per_step - 2, None, self.tokens_per_step)
+        x_BLD = self.transformer(x_BTD.to(compute), queries=state_tokens, noise=noise, seen=seen)
+        return self.predict_action(x_BLD.float())
+
+    def embedding_norms(self, batch: WindowBatch) -> dict[str, float]:
+        """Mean length of the real steps' tokens before they are normalised, by token type."""
+        with torch.inference_mode():
+            tokens = self._tokens(batch.observations, batch.actions, batch.returns_to_go)
+            return {name: float(token[batch.mask].norm(dim=-1).mean()) for name, token in tokens.items()}
+
+    def _request(self, observations: Tensor, returns_to_go: Tensor) -> dict[str, Tensor]:
+        """The tokens of a step that come before its action: name → (B, L, D), the observation last."""
+        normalised = (observations.float() - self.observation_mean) / self.observation_std
+        return {"observation": self.embed_observation(normalised)}
+
+    def _tokens(self, observations: Tensor, actions: Tensor, returns_to_go: Tensor) -> dict[str, Tensor]:
+        """All tokens of a step in their order: name → (B, L, D)."""
+        return {**self._request(observations, returns_to_go), "action": self.embed_action(actions)}
+
+    def _embed(self, observations: Tensor, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor) -> Tensor:
+        """All tokens of a window but its last action: (B, T, D) with T = tokens per step * L - 1."""
+        tokens = torch.stack(list(self._tokens(observations, actions, returns_to_go).values()), dim=2)
+        tokens = tokens + self.embed_timestep(timesteps)[:, :, None]
+        return self.embed_norm(tokens.flatten(1, 2)[:, :-1])
+
+    # --- acting ------------------------------------------------------------------------------------
+
+    def begin(self, n_rows: int, max_context: int | None = None) -> ActingState:
+        """Empty contexts for episodes that act in lock step: all are at the same timestep.
+
+        Args:
+            n_rows: N, number of episodes.
+            max_context: steps of context, at most the training's K (None).
+        """
+        steps = min(max_context or self.context_length, self.context_length)
+        cache = self.transformer.new_cache(padded_rows(n_rows), self.tokens_per_step * steps)
+        return ActingState(cache, torch.arange(n_rows), steps)
+
+    def act_logits(self, observations: Tensor, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor) -> Tensor:
+        """What the head says at the last step of a window, recomputed from nothing: see `ActionHead.decode`.
+
+        Args:
+            observations: (N, L, *observation), the last one being the one to act on; L at most K.
+            actions: (N, L - 1, ...), the actions in between.
+            returns_to_go: (N, L) reward units.
+            timesteps: (L,) int64, the same for all rows.
+        """
+        count = len(observations)
+        rows = torch.arange(padded_rows(count)).clamp(max=count - 1)
+        x_BTD = self._embed_history(observations[rows], actions[rows], returns_to_go[rows], timesteps)
+        x_BD = self.transformer(x_BTD, queries=slice(-1, None))[:, 0]
+        return self.head.decode(self.predict_action(x_BD))[:count]
+
+    def prefill(
+        self, state: ActingState, observations: Tensor, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor
+    ) -> Tensor:
+        """Start the context again with these steps, and say what the head says at the last one.
+
+        The arguments are those of `act_logits`. Acting with a cache prefills the last P steps when the context is full,
+        decodes to K, and so on: it only ever uses context lengths that training has seen.
+        """
+        state.compact()
+        state.cache.clear()
+        state.steps = observations.shape[1]
+        observations, actions, returns_to_go = map(state.spread, (observations, actions, returns_to_go))
+        x_BTD = self._embed_history(observations, actions, returns_to_go, timesteps)
+        return self._act(state, x_BTD)
+
+    def step(
+        self,
+        state: ActingState,
+        observation: Tensor,
+        return_to_go: Tensor,
+        previous_action: Tensor | None,
+        timestep: int,
+    ) -> Tensor:
+        """Add one step to the context, and say what the head says there: see `ActionHead.decode`.
+
+        Args:
+            state: the context; grows by a step.
+            observation: (N, *observation).
+            return_to_go: (N,) reward units.
+            previous_action: (N, ...) taken at ``timestep - 1``; ignored in an empty context.
+            timestep: steps since the episodes began.
+
+        Raises:
+            ValueError: if the context is full, or the timestep has no embedding.
+        """
+        if state.is_full:
+            raise ValueError(f"the context holds {state.steps} steps, which is all that fit; prefill it first")
+        self._check_timestep(timestep)
+        observation, return_to_go = state.spread(observation)[:, None], state.spread(return_to_go)[:, None]
+        action = state.spread(previous_action)[:, None] if previous_action is not None and state.steps else None
+        x_BTD = self._embed_step(observation, return_to_go, action, timestep)
+        state.steps += 1
+        return self._act(state, x_BTD)
+
+    def _act(self, state: ActingState, x_BTD: Tensor) -> Tensor:
+        x_BD = self.transformer.extend(x_BTD, state.cache, queries=slice(-1, None))[:, 0]
+        return self.head.decode(self.predict_action(x_BD))[state.slots]
+
+    def _embed_history(self, observations: Tensor, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor) -> Tensor:
+        self._check_timestep(int(timesteps[-1]))
+        actions = torch.cat([actions, actions.new_zeros((len(actions), 1, *actions.shape[2:]))], dim=1)
+        return self._embed(observations, actions, returns_to_go, timesteps[None])
+
+    def _embed_step(self, observation: Tensor, return_to_go: Tensor, action: Tensor | None, timestep: int) -> Tensor:
+        """The previous action's token, if there is one, and the tokens of this step: (B, T, D)."""
+        time = self.embed_timestep.weight
+        tokens = [token + time[timestep] for token in self._request(observation, return_to_go).values()]
+        if action is not None:
+            tokens.insert(0, self.embed_action(action) + time[timestep - 1])
+        return self.embed_norm(torch.cat(tokens, dim=1))
+
+    def _check_timestep(self, timestep: int) -> None:
+        if timestep >= self.max_timestep:
+            raise ValueError(
+                f"timestep is {timestep} but the model knows {self.max_timestep}; train with a larger max_timestep"
+            )
+
+
+class DecisionTransformer(ActionTransformer):
+    """Listens to a target return: tokens (return-to-go, observation, action).
+
+    Attributes:
+        discount: of the returns-to-go it was trained on; while acting, ``R_{t+1} = (R_t - r_t) / discount``.
+        return_scale: returns-to-go are divided by this before they are embedded, reward units.
+    """
+
+    tokens_per_step = 3
+    conditioned = True
+    return_scale: Tensor
+
+    def __init__(self, spec: DecisionTransformerSpec, facts: DatasetFacts) -> None:
+        super().__init__(spec, facts)
+        self.discount = spec.discount
+        self.rtg_gain = spec.rtg_gain
+        self.register_buffer("return_scale", torch.tensor(spec.return_scale or largest_return(facts, spec.discount)))
+        self.embed_return = NumberEmbedding(1, spec.embedding_dim, mlp=spec.embedding == "mlp")
+
+    def reset(self, generator: torch.Generator) -> None:
+        """Fresh weights from the generator."""
+        super().reset(generator)
+        self.embed_return.reset(generator)
+
+    def _request(self, observations: Tensor, returns_to_go: Tensor) -> dict[str, Tensor]:
+        scaled = (returns_to_go / self.return_scale)[..., None]
+        return {
+            "return": self.rtg_gain * self.embed_return(scaled),
+            **super()._request(observations, returns_to_go),
+        }
+
+
+class BehaviourCloning(ActionTransformer):
+    """Hears no return: tokens (observation, action). The best-episodes variant (%BC) differs in its data only."""
+
+    tokens_per_step = 2
+    conditioned = False
+    discount = 1.0
+
+
+def largest_return(facts: DatasetFacts, discount: float) -> float:
+    """A bound on the returns-to-go of the data, for scaling: reward units, 1 if nothing is ever paid."""
+    largest = max(abs(facts.returns.minimum), abs(facts.returns.maximum))
+    if discount < 1:
+        largest = min(largest, max(abs(facts.reward_minimum), abs(facts.reward_maximum)) / (1 - discount))
+    return largest or 1.0
