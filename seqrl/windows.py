@@ -136,6 +136,11 @@ class WindowBatch:
     timesteps: Tensor
     mask: Tensor
 
+    @property
+    def count(self) -> int:
+        """Real steps in the batch."""
+        return int(self.mask.sum())
+
     def to(self, device: torch.device) -> WindowBatch:
         """The same batch on another device."""
         return WindowBatch(**{item.name: getattr(self, item.name).to(device) for item in fields(self)})

@@ -13,9 +13,11 @@ Shape suffixes: B batch, L steps of context, T tokens, D embedding, N rows actin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +25,8 @@ from seqrl.config import BehaviourCloningSpec, DatasetFacts, DecisionTransformer
 from seqrl.models.heads import action_scale, make_head
 from seqrl.models.layers import ACTIVATIONS, DropoutNoise, Embedding, LayerNorm, Linear
 from seqrl.models.transformer import CausalTransformer, KeyValueCache
-from seqrl.windows import WindowBatch
+from seqrl.store.columns import Columns
+from seqrl.windows import WindowBatch, Windows, top_episodes
 
 ROWS = 16
 """Rows acting together are padded to a multiple of this: matrix products then give every row the same bits whatever the
@@ -195,6 +198,36 @@ class ActionTransformer(nn.Module):
         model = cls(spec, facts)
         model.reset(torch.Generator().manual_seed(seed))
         return model
+
+    @classmethod
+    def from_columns(
+        cls, spec: DecisionTransformerSpec | BehaviourCloningSpec, columns: Columns, episodes: np.ndarray, seed: int
+    ) -> Self:
+        """A model with fresh weights for a dataset; see `build`. The facts say all that it needs of the data."""
+        return cls.build(spec, columns.facts, seed)
+
+    @classmethod
+    def from_weights(
+        cls, spec: DecisionTransformerSpec | BehaviourCloningSpec, facts: DatasetFacts, weights: Mapping[str, Tensor]
+    ) -> Self:
+        """A model with the weights and statistics of a checkpoint.
+
+        Raises:
+            RuntimeError: if they do not fit the spec (from `torch.nn.Module.load_state_dict`).
+        """
+        model = cls(spec, facts)
+        model.load_state_dict(dict(weights))
+        return model
+
+    @classmethod
+    def eligible_episodes(cls, spec: DecisionTransformerSpec | BehaviourCloningSpec, columns: Columns) -> np.ndarray:
+        """All episodes; for %BC the best by undiscounted return."""
+        fraction = spec.top_fraction if isinstance(spec, BehaviourCloningSpec) else 1.0
+        return top_episodes(columns.episodes["achieved_return"].to_numpy(), fraction)
+
+    def batches(self, columns: Columns, episodes: np.ndarray) -> Windows:
+        """Training windows of these episodes."""
+        return Windows(columns, self.context_length, discount=self.discount, episodes=episodes)
 
     def reset(self, generator: torch.Generator) -> None:
         """Fresh weights from the generator."""
