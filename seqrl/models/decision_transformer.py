@@ -14,130 +14,20 @@ Shape suffixes: B batch, L steps of context, T tokens, D embedding, N rows actin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seqrl.config import BehaviourCloningSpec, DatasetFacts, DecisionTransformerSpec, SpaceFacts
-from seqrl.models.heads import action_scale, make_head
-from seqrl.models.layers import ACTIVATIONS, DropoutNoise, Embedding, LayerNorm, Linear
-from seqrl.models.transformer import CausalTransformer, KeyValueCache
+from seqrl.config import BehaviourCloningSpec, DatasetFacts, DecisionTransformerSpec
+from seqrl.models.acting import ActingState, padded_rows
+from seqrl.models.embeddings import BoxEmbedding, CategoryEmbedding, NumberEmbedding
+from seqrl.models.heads import make_head
+from seqrl.models.layers import DropoutNoise, Embedding, LayerNorm, Linear
+from seqrl.models.transformer import CausalTransformer
 from seqrl.store.columns import Columns
 from seqrl.windows import WindowBatch, Windows, top_episodes
-
-ROWS = 16
-"""Rows acting together are padded to a multiple of this: matrix products then give every row the same bits whatever the
-batch, so an episode does not depend on the episodes that happen to run beside it."""
-
-COMPACT_BELOW = 0.75
-"""Finished rows are computed along until fewer than this share of the rows is needed; moving the cache costs more."""
-
-
-class NumberEmbedding(nn.Module):
-    """Numbers to one token: a linear map, or a network with one hidden layer."""
-
-    def __init__(self, inputs: int, width: int, *, mlp: bool) -> None:
-        super().__init__()
-        self.input = Linear(inputs, width)
-        self.output = Linear(width, width) if mlp else None
-
-    def reset(self, generator: torch.Generator) -> None:
-        """Weights that keep unit spread."""
-        self.input.reset(generator, self.input.weight.shape[1] ** -0.5)
-        if self.output is not None:
-            self.output.reset(generator, self.output.weight.shape[1] ** -0.5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., inputs) → (..., D)."""
-        x = self.input(x)
-        return x if self.output is None else self.output(ACTIVATIONS["relu"](x))
-
-
-class CategoryEmbedding(nn.Module):
-    """A discrete action to one token: a learnt vector for every value, summed over components if there are several."""
-
-    offsets: Tensor
-
-    def __init__(self, action: SpaceFacts, width: int) -> None:
-        super().__init__()
-        self.table = Embedding(sum(action.categories), width)
-        self.components = action.kind == "multi_discrete"
-        offsets = torch.tensor((0, *action.categories[:-1])).cumsum(0)
-        self.register_buffer("offsets", offsets, persistent=False)
-
-    def reset(self, generator: torch.Generator) -> None:
-        """Vectors of unit spread."""
-        self.table.reset(generator, 1.0)
-
-    def forward(self, actions: Tensor) -> Tensor:
-        """(...) int64, or (..., M) for multi-discrete actions → (..., D)."""
-        return self.table(actions + self.offsets).sum(-2) if self.components else self.table(actions)
-
-
-class BoxEmbedding(NumberEmbedding):
-    """A continuous action to one token; the network sees it in half ranges around the middle."""
-
-    center: Tensor
-    half_range: Tensor
-
-    def __init__(self, action: SpaceFacts, width: int, *, mlp: bool) -> None:
-        super().__init__(action.size, width, mlp=mlp)
-        center, half_range = action_scale(action)
-        self.register_buffer("center", center)
-        self.register_buffer("half_range", half_range)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., A) in the environment's units → (..., D)."""
-        return super().forward((x - self.center) / self.half_range)
-
-
-@dataclass
-class ActingState:
-    """The context of N episodes that act in lock step.
-
-    Attributes:
-        cache: projected keys and values; its rows are a multiple of `ROWS`.
-        slots: (N,) int64, the cache row of every running episode.
-        max_context: K, the most steps of context.
-        steps: steps in context now.
-    """
-
-    cache: KeyValueCache
-    slots: Tensor
-    max_context: int
-    steps: int = 0
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the next step needs a `prefill` instead of a `step`."""
-        return self.steps >= self.max_context
-
-    def keep(self, running: Tensor) -> None:
-        """Take finished episodes out. ``running``: (N,) bool over the episodes that are still in."""
-        self.slots = self.slots[torch.as_tensor(running)]
-        if padded_rows(len(self.slots)) < COMPACT_BELOW * self.cache.rows:
-            self.compact()
-
-    def compact(self) -> None:
-        """Move the running episodes to the front and give the rows of the others back."""
-        rows = padded_rows(len(self.slots))
-        if rows < self.cache.rows:
-            self.cache.keep(torch.cat([self.slots, self.slots[:1].expand(rows - len(self.slots))]))
-            self.slots = torch.arange(len(self.slots))
-
-    def spread(self, values: Tensor) -> Tensor:
-        """(N, ...) by episode → (rows of the cache, ...); rows without an episode hold zeros."""
-        result = values.new_zeros((self.cache.rows, *values.shape[1:]))
-        result[self.slots] = values
-        return result
-
-
-def padded_rows(count: int) -> int:
-    """The next multiple of `ROWS`, at least one."""
-    return max(1, -(-count // ROWS)) * ROWS
 
 
 class ActionTransformer(nn.Module):

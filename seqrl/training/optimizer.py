@@ -1,0 +1,115 @@
+"""AdamW on one flat buffer, and the schedule of its learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from seqrl.config import TrainingSpec
+from seqrl.models.layers import Linear
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def learning_rate(step: int, spec: TrainingSpec) -> float:
+    """Learning rate of update number ``step`` (from 0): linear warm-up, then a cosine down to a tenth, or constant.
+
+    >>> spec = TrainingSpec(steps=1000, learning_rate=1.0, warmup_steps=10)
+    >>> [round(learning_rate(step, spec), 3) for step in (0, 9, 505, 999)]
+    [0.1, 1.0, 0.55, 0.1]
+    """
+    if step < spec.warmup_steps:
+        return spec.learning_rate * (step + 1) / spec.warmup_steps
+    if spec.schedule == "constant":
+        return spec.learning_rate
+    progress = (step - spec.warmup_steps) / max(1, spec.steps - spec.warmup_steps)
+    return spec.learning_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * progress)))
+
+
+def decayed_parameters(model: nn.Module) -> set[str]:
+    """Names of the parameters that weight decay pulls: matrices of linear maps, not biases, norms or embeddings."""
+    return {f"{name}.weight".lstrip(".") for name, module in model.named_modules() if isinstance(module, Linear)}
+
+
+class FlatAdamW:
+    """AdamW (Loshchilov & Hutter 2019) whose parameters, gradients and moments are one buffer each.
+
+    The model's parameters become views into the buffer, decayed ones first, so that an update is two fused calls and a
+    gradient norm is one, however many tensors the model has.
+
+    Args:
+        model: its parameters and gradients are moved into the buffers.
+        weight_decay: of `decayed_parameters`.
+    """
+
+    def __init__(self, model: nn.Module, weight_decay: float) -> None:
+        decayed = decayed_parameters(model)
+        named = sorted(model.named_parameters(), key=lambda item: item[0] not in decayed)
+        self.slices: dict[str, slice] = {}
+        self.parameters = torch.cat([parameter.detach().reshape(-1) for _, parameter in named])
+        self.gradients = torch.zeros_like(self.parameters)
+        start = 0
+        for name, parameter in named:
+            part = slice(start, start := start + parameter.numel())
+            self.slices[name] = part
+            parameter.data = self.parameters[part].view_as(parameter)
+            parameter.grad = self.gradients[part].view_as(parameter)
+        split = sum(parameter.numel() for name, parameter in named if name in decayed)
+        self._flat = [nn.Parameter(self.parameters[:split]), nn.Parameter(self.parameters[split:])]
+        for flat, gradient in zip(self._flat, (self.gradients[:split], self.gradients[split:]), strict=True):
+            flat.grad = gradient
+        groups = [
+            {"params": [flat], "weight_decay": decay}
+            for flat, decay in zip(self._flat, (weight_decay, 0.0), strict=True)
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=0.0, fused=True)
+        self.set_state({name: torch.zeros_like(self.parameters) for name in MOMENTS}, updates=0)
+
+    def zero_gradients(self) -> None:
+        """Ready for the next backward pass."""
+        self.gradients.zero_()
+
+    def clip(self, largest: float) -> float:
+        """Scale the gradient down to a norm of at most ``largest``; returns its norm before."""
+        norm = float(torch.linalg.vector_norm(self.gradients))
+        if norm > largest and math.isfinite(norm):
+            self.gradients.mul_(largest / norm)
+        return norm
+
+    def update(self, rate: float) -> None:
+        """One step with this learning rate."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+
+    def state(self) -> dict[str, Tensor]:
+        """Copies of the parameters and moments, on the CPU."""
+        moments = {name: torch.cat([self.optimizer.state[flat][name] for flat in self._flat]) for name in MOMENTS}
+        return {
+            name: tensor.to("cpu", copy=True) for name, tensor in {"parameters": self.parameters, **moments}.items()
+        }
+
+    def set_state(self, tensors: Mapping[str, Tensor], updates: int) -> None:
+        """Continue from a copy.
+
+        Args:
+            tensors: moments by name and, optionally, "parameters", each as long as the flat buffer.
+            updates: steps done, for the bias correction.
+
+        Raises:
+            ValueError: if the sizes differ, because they belong to another model.
+        """
+        size = len(self.parameters)
+        for name, tensor in tensors.items():
+            if tensor.shape != (size,):
+                raise ValueError(f"{name} holds {tensor.numel()} numbers but the model has {size} parameters")
+        if "parameters" in tensors:
+            self.parameters.copy_(tensors["parameters"])
+        start = 0
+        for flat in self._flat:
+            part = slice(start, start := start + flat.numel())
+            moments = {name: tensors[name][part].to(flat.device, copy=True) for name in MOMENTS}
+            self.optimizer.state[flat] = {"step": torch.tensor(float(updates), device=flat.device), **moments}
