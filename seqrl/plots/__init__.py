@@ -4,9 +4,38 @@ A chart ``x`` is drawn in two steps, ``info = x_info(...)`` and ``x(info, theme,
 it is ``sentence(info)``. Nothing here reads a store, a page or a clock.
 """
 
+from seqrl.plots.coverage import action_distribution, action_distribution_info, coverage, coverage_info
+from seqrl.plots.datasets import (
+    length_histogram,
+    length_histogram_info,
+    percentile_curve,
+    percentile_curve_info,
+    return_histogram,
+    return_histogram_info,
+    return_to_go_fan,
+    return_to_go_fan_info,
+)
 from seqrl.plots.sentences import sentence
 from seqrl.plots.sweep_figure import rtg_sweep
 from seqrl.plots.sweeps import rtg_sweep_info
 from seqrl.plots.template import Theme, family_colour
 
-__all__ = ["Theme", "family_colour", "rtg_sweep", "rtg_sweep_info", "sentence"]
+__all__ = [
+    "Theme",
+    "action_distribution",
+    "action_distribution_info",
+    "coverage",
+    "coverage_info",
+    "family_colour",
+    "length_histogram",
+    "length_histogram_info",
+    "percentile_curve",
+    "percentile_curve_info",
+    "return_histogram",
+    "return_histogram_info",
+    "return_to_go_fan",
+    "return_to_go_fan_info",
+    "rtg_sweep",
+    "rtg_sweep_info",
+    "sentence",
+]

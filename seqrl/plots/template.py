@@ -161,14 +161,14 @@ def _channels(colour: str) -> tuple[int, int, int]:
 
 
 def data_greys(count: int, theme: Theme) -> list[str]:
-    """``count`` greys of the data from faint to strong, the three of the table when there are three.
+    """``count`` greys of the data from faint to strong: those of the table, or between them when there are many.
 
     >>> data_greys(3, "light")
     ['#E3E6EA', '#C9CED6', '#AEB6C2']
     """
     faint, middle, strong = PALETTES[theme].data
     if count <= 3:
-        return [faint, middle, strong][3 - count :]
+        return [[strong], [faint, strong], [faint, middle, strong]][count - 1] if count else []
     steps = [2 * index / (count - 1) for index in range(count)]
     return [mix(faint, middle, step) if step <= 1 else mix(middle, strong, step - 1) for step in steps]
 

@@ -29,3 +29,14 @@ def tier_returns(count=2000, seed=0):
     centre = pd.Series(tier).map({"poor": 95, "medium": 420, "expert": 560}).to_numpy()
     width = pd.Series(tier).map({"poor": 60, "medium": 160, "expert": 80}).to_numpy()
     return np.clip(np.round(centre + width * rng.standard_normal(count)), 9, 500), tier
+
+
+def steps_of(lengths, seed=0):
+    """Rewards, episode ends, two correlated dimensions and two actions for episodes of these lengths."""
+    rng = np.random.default_rng(seed)
+    ends = np.cumsum(lengths)
+    total = int(ends[-1])
+    position = rng.standard_normal(total)
+    velocity = -0.6 * position + 0.5 * rng.standard_normal(total)
+    actions = (position + rng.standard_normal(total) > 0).astype(np.int64)
+    return np.ones(total), ends, position, velocity, actions
