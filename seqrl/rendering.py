@@ -32,6 +32,10 @@ _DARKEST_VISIBLE = 16
 _GIF_FPS = 25
 
 
+class NotTheRecordedEpisode(ValueError):
+    """A replay that is not what was measured, or cannot be seen; says where and what to do."""
+
+
 @dataclass(frozen=True)
 class Video:
     """What `render` wrote.
@@ -71,7 +75,7 @@ class Replay:
         self.env = make_environment(
             facts.environment,
             facts.environment_kwargs,
-            max_episode_steps=facts.max_episode_steps,
+            max_episode_steps=facts.step_limit,
             render_mode=render_mode,
         )
         self.fps = float(self.env.metadata.get("render_fps") or 30)
@@ -80,7 +84,7 @@ class Replay:
         """T+1 images (height, width, 3) uint8, the first before any action.
 
         Raises:
-            RuntimeError: if a reward or the end differs from the record, or if every frame is black.
+            NotTheRecordedEpisode: if a reward or the end differs from the record, or if every frame is black.
         """
         bright = False
         for _ in self._states():
@@ -89,7 +93,7 @@ class Replay:
             yield frame
         if not bright:
             renderer = os.environ.get("MUJOCO_GL", "")
-            raise RuntimeError(
+            raise NotTheRecordedEpisode(
                 f"every frame of {self._name()} is black; set MUJOCO_GL to "
                 f"{'osmesa' if renderer == 'egl' else 'egl'} and render again"
             )
@@ -98,7 +102,7 @@ class Replay:
         """(T+1, *observation) float32 or uint8, flattened as the model saw them.
 
         Raises:
-            RuntimeError: as `frames`.
+            NotTheRecordedEpisode: as `frames`.
         """
         encode = observation_encoder(self.env.observation_space)
         return np.stack([encode(state) for state in self._states()])
@@ -126,7 +130,7 @@ class Replay:
             difference = f"(terminated, truncated) is {ends}, recorded was {recorded_ends}"
         else:
             return
-        raise RuntimeError(
+        raise NotTheRecordedEpisode(
             f"the replay of {self._name()} differs at step {step}: {difference}; "
             "this is not the environment it was measured in, run the sweep again"
         )
@@ -204,7 +208,7 @@ def render(
     """Replay a record into a video, checking each reward on the way.
 
     Raises:
-        RuntimeError: if the replay is not the recorded episode; nothing is written then.
+        NotTheRecordedEpisode: if the replay is not the recorded episode; nothing is written then.
         ValueError: if there is no environment to replay it in.
     """
     player = Replay(record, facts)

@@ -10,7 +10,7 @@ from PIL import Image
 from seqrl.config import DatasetFacts, ReturnSummary
 from seqrl.environments import make_environment, space_facts
 from seqrl.environments.spaces import action_decoder, encode_actions
-from seqrl.rendering import Replay, render, write_video
+from seqrl.rendering import NotTheRecordedEpisode, Replay, render, write_video
 from seqrl.store.records import EpisodeRecord
 
 
@@ -88,15 +88,17 @@ def test_another_reward_action_seed_or_end_is_not_the_recorded_episode(tmp_path)
     record = play(facts)
     rewards = record.rewards.copy()
     rewards[5] = np.nextafter(rewards[5], 0)
-    with pytest.raises(RuntimeError, match=r"episode 3 of dt \(sampled, asked for 50\) differs at step 5: the reward"):
+    with pytest.raises(
+        NotTheRecordedEpisode, match=r"episode 3 of dt \(sampled, asked for 50\) differs at step 5: the reward"
+    ):
         render(tmp_path / "x.mp4", replace(record, rewards=rewards), facts)
     actions = record.actions.copy()
     actions[4] += 0.5
-    with pytest.raises(RuntimeError, match="differs at step"):
+    with pytest.raises(NotTheRecordedEpisode, match="differs at step"):
         render(tmp_path / "x.mp4", replace(record, actions=actions), facts)
-    with pytest.raises(RuntimeError, match="differs at step 0"):
+    with pytest.raises(NotTheRecordedEpisode, match="differs at step 0"):
         render(tmp_path / "x.mp4", replace(record, seed=record.seed + 1), facts)
-    with pytest.raises(RuntimeError, match=r"differs at step 11: \(terminated, truncated\)"):
+    with pytest.raises(NotTheRecordedEpisode, match=r"differs at step 11: \(terminated, truncated\)"):
         render(tmp_path / "x.mp4", replace(record, terminated=True), facts)
     assert list(tmp_path.iterdir()) == []
 
@@ -110,7 +112,7 @@ def test_a_record_that_goes_on_after_the_end_is_refused(tmp_path):
         rewards=np.append(record.rewards, 1.0),
         returns_to_go=np.append(record.returns_to_go, 0.0),
     )
-    with pytest.raises(RuntimeError, match=f"differs at step {record.length - 1}"):
+    with pytest.raises(NotTheRecordedEpisode, match=f"differs at step {record.length - 1}"):
         render(tmp_path / "x.mp4", longer, facts)
 
 
@@ -172,7 +174,7 @@ def test_black_frames_are_refused(tmp_path, monkeypatch):
     record = play(facts)
     player = Replay(record, facts)
     monkeypatch.setattr(player.env.unwrapped, "render", lambda: np.zeros((40, 60, 3), dtype=np.uint8))
-    with pytest.raises(RuntimeError, match="every frame of episode 3 of dt .* is black"):
+    with pytest.raises(NotTheRecordedEpisode, match="every frame of episode 3 of dt .* is black"):
         write_video(tmp_path / "x.mp4", player.frames(), player.fps)
     assert list(tmp_path.iterdir()) == []
 

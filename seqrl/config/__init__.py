@@ -24,7 +24,15 @@ from seqrl.config.models import (
     parse_model,
 )
 from seqrl.config.planning import BeamSweepSpec, PlanningSpec, SamplingSpec, check_planning
-from seqrl.config.sweeps import Decoding, RenderSpec, ReturnSweepSpec, parse_numbers
+from seqrl.config.sweeps import (
+    Decoding,
+    RenderSpec,
+    ReturnSweepSpec,
+    check_return_sweep,
+    discounted_bounds,
+    offered_decodings,
+    parse_numbers,
+)
 from seqrl.config.training import (
     RunSpec,
     TrainingSpec,
@@ -60,8 +68,11 @@ __all__ = [
     "TrajectoryTransformerSpec",
     "apply_overrides",
     "check_planning",
+    "check_return_sweep",
     "check_run",
+    "discounted_bounds",
     "explain",
+    "offered_decodings",
     "parse_job",
     "parse_mix",
     "parse_model",

@@ -58,3 +58,8 @@ class DatasetFacts(Spec):
     observation_mean: tuple[float, ...]
     observation_std: tuple[float, ...] = Field(description="zero spread is stored as 1, so division is safe")
     content_hash: str = Field(description="SHA-256 over observations, actions, rewards and episode ends")
+
+    @property
+    def step_limit(self) -> int:
+        """Steps after which a measured episode is cut off: the time limit, or else the longest episode of the data."""
+        return self.max_episode_steps or self.max_length

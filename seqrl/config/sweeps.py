@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal, Self
 
 from pydantic import model_validator
 
 from seqrl.config.base import Name, Spec, setting
+from seqrl.config.facts import DatasetFacts
+from seqrl.config.models import ActionModelSpec, DecisionTransformerSpec
+from seqrl.config.training import RunSpec
 
 Decoding = Literal["sampled", "greedy"]
 
@@ -50,6 +54,53 @@ class ReturnSweepSpec(Spec):
                 repeated = next(value for value in values if values.count(value) > 1)
                 raise ValueError(f"{field} names {repeated!r} twice; give each once")
         return self
+
+
+def offered_decodings(model: ActionModelSpec, facts: DatasetFacts) -> tuple[Decoding, ...]:
+    """How a model's actions can be chosen: a tanh head names one action, so there is nothing to draw from."""
+    action = facts.action
+    bounded = None not in (*action.low, *action.high)
+    fixed = action.kind == "box" and model.action_head != "gaussian" and bounded
+    return ("greedy",) if fixed else ("sampled", "greedy")
+
+
+def check_return_sweep(spec: ReturnSweepSpec, runs: Mapping[str, tuple[RunSpec, DatasetFacts]]) -> None:
+    """Refuse a sweep that its runs cannot be asked for, before anything is computed.
+
+    With a discount below 1 a run learned discounted returns, and a target is one too: a target that no rewards of the
+    data can add up to is refused, so that an undiscounted target cannot slip in.
+
+    Raises:
+        ValueError: one sentence with the value and the remedy.
+    """
+    for name, (run, facts) in runs.items():
+        model = run.model
+        if not isinstance(model, ActionModelSpec):
+            raise ValueError(f"the run {name} takes no target return; plan with it in a beam sweep instead")
+        if not set(spec.decodings) & set(offered_decodings(model, facts)):
+            raise ValueError(
+                f"decodings is sampled but the tanh head of {name} gives one action without chances; "
+                "choose greedy, or train with action_head gaussian"
+            )
+        if isinstance(model, DecisionTransformerSpec) and model.discount < 1:
+            low, high = discounted_bounds(facts, model.discount, facts.step_limit)
+            wrong = next((target for target in spec.targets if not low <= target <= high), None)
+            if wrong is not None:
+                raise ValueError(
+                    f"target {wrong:g} is out of reach of {name}: with discount {model.discount:g} the returns of its "
+                    f"data are discounted too; choose targets from {low:.4g} to {high:.4g}"
+                )
+
+
+def discounted_bounds(facts: DatasetFacts, discount: float, steps: int) -> tuple[float, float]:
+    """The smallest and largest discounted sum of up to ``steps`` of the data's rewards.
+
+    >>> from types import SimpleNamespace
+    >>> discounted_bounds(SimpleNamespace(reward_minimum=-1.0, reward_maximum=1.0), 0.5, 3)
+    (-1.75, 1.75)
+    """
+    weight = steps if discount == 1 else (1 - discount**steps) / (1 - discount)
+    return min(facts.reward_minimum * weight, 0.0), max(facts.reward_maximum * weight, 0.0)
 
 
 class RenderSpec(Spec):

@@ -1,0 +1,327 @@
+"""Return-to-go sweeps: ask for every target, let the environment answer, record every step.
+
+Many episodes run in lock step, with one forward pass of the model a step. What an episode does is fixed by
+(checkpoint, sweep settings, episode number): episode ``i`` starts from the same state for every run, decoding
+and target, its sampling noise follows from the same seed, and the batch that it runs in makes no difference, so a
+sweep can be cut into chunks, stopped and resumed.
+
+A run that takes no target (behaviour cloning) does the same whatever is asked. It is measured once for each decoding,
+as a cell whose target is None.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from seqrl.config import (
+    DatasetFacts,
+    DecisionTransformerSpec,
+    Decoding,
+    ReturnSweepSpec,
+    RunSpec,
+    check_return_sweep,
+    offered_decodings,
+)
+from seqrl.config.models import ActionModelSpec
+from seqrl.environments import EnvironmentVector, make_vector
+from seqrl.models.decision_transformer import ActionTransformer
+from seqrl.policies import Decision, SequencePolicy
+from seqrl.registry import environment_row
+from seqrl.store.records import EpisodeRecord
+
+LARGEST_CHUNK = 512
+"""Episodes in lock step where the environment steps as a vector: beyond, time per episode no longer falls."""
+
+LARGEST_CHUNK_OF_SINGLES = 64
+"""The same where every episode needs an environment of its own."""
+
+
+class Cell(NamedTuple):
+    """A point of a sweep: what is measured ``spec.episodes`` times. ``target`` is None where none is taken."""
+
+    run: str
+    decoding: Decoding
+    target: float | None
+
+
+class Actor(NamedTuple):
+    """A trained run that can act: its model in evaluation mode, its spec, and the facts of its data."""
+
+    model: ActionTransformer
+    spec: RunSpec
+    facts: DatasetFacts
+
+
+@dataclass(frozen=True)
+class SweepProgress:
+    """How far a sweep is.
+
+    Attributes:
+        fraction: 0 to 1, of the steps that all episodes would take if none ended before the time limit.
+        steps: environment steps taken so far.
+        episodes: episodes finished so far.
+    """
+
+    fraction: float
+    steps: int
+    episodes: int
+
+
+def sweep_cells(spec: ReturnSweepSpec, runs: Mapping[str, tuple[RunSpec, DatasetFacts]]) -> list[Cell]:
+    """The points of a sweep in the order in which they are measured.
+
+    Args:
+        spec: the sweep.
+        runs: spec and facts of each of its runs.
+    """
+    cells = []
+    for run in spec.runs:
+        model, facts = runs[run][0].model, runs[run][1]
+        assert isinstance(model, ActionModelSpec)  # noqa: S101
+        targets = spec.targets if isinstance(model, DecisionTransformerSpec) else (None,)
+        offered = offered_decodings(model, facts)
+        cells += [
+            Cell(run, decoding, target) for decoding in spec.decodings if decoding in offered for target in targets
+        ]
+    return cells
+
+
+def episode_seed(seed: int, episode: int) -> int:
+    """Environment seed of an episode of a sweep: the same for every run, decoding and target."""
+    return int(np.random.SeedSequence((seed, episode)).generate_state(1)[0] >> 1)
+
+
+def return_sweep(
+    spec: ReturnSweepSpec,
+    models: Mapping[str, Actor | tuple[ActionTransformer, RunSpec, DatasetFacts]],
+    *,
+    done: Collection[tuple[str, str, float | None]] = (),
+    should_stop: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[SweepProgress], None] = lambda progress: None,
+) -> Iterator[list[EpisodeRecord]]:
+    """Measure a sweep, point by point.
+
+    Args:
+        spec: what to measure.
+        models: run → (model, spec, facts) for every run of the sweep.
+        done: (run, decoding, target) of points that are measured already; target None or NaN where none is taken.
+        should_stop: asked before every step; when true, the sweep ends and points not complete are dropped.
+        on_progress: told after every step.
+
+    Yields:
+        All episodes of a point, as soon as the last of them has ended.
+
+    Raises:
+        ValueError: if a run cannot be asked for this, see `check_return_sweep`.
+    """
+    actors = {run: Actor(*models[run]) for run in spec.runs}
+    runs = {run: (actor.spec, actor.facts) for run, actor in actors.items()}
+    check_return_sweep(spec, runs)
+    measured = {Cell(run, decoding, _target(target)) for run, decoding, target in done}  # type: ignore[arg-type]
+    cells = [cell for cell in sweep_cells(spec, runs) if cell not in measured]
+    meter = _Meter(len(cells) * spec.episodes, on_progress)
+    for run, actor in actors.items():
+        plans = [
+            Plan(cell, episode, spec.seed) for cell in cells if cell.run == run for episode in range(spec.episodes)
+        ]
+        facts = actor.facts
+        vector = make_vector(facts.environment or "", facts.environment_kwargs, max_episode_steps=facts.step_limit)
+        with closing(vector):
+            yield from _play_in_chunks(actor, plans, vector, spec, should_stop, meter)
+        if should_stop():
+            return
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An episode that is to be played."""
+
+    cell: Cell
+    episode: int
+    sweep_seed: int
+
+    @property
+    def seed(self) -> int:
+        """Environment seed, see `episode_seed`."""
+        return episode_seed(self.sweep_seed, self.episode)
+
+
+def play(
+    actor: Actor,
+    plans: Sequence[Plan],
+    vector: EnvironmentVector,
+    *,
+    temperature: float = 1.0,
+    acting: Literal["cached", "window"] = "cached",
+    should_stop: Callable[[], bool] = lambda: False,
+    on_step: Callable[[int, int], None] = lambda timestep, running: None,
+) -> Iterator[list[EpisodeRecord]]:
+    """Play episodes of one run in lock step; those that have ended are taken out of environment and model.
+
+    Args:
+        actor: who acts.
+        plans: the episodes; they may belong to different cells.
+        vector: of the actor's environment.
+        temperature: of sampled episodes.
+        acting: see `SequencePolicy`.
+        should_stop: asked before every step; when true, episodes still running are dropped.
+        on_step: told (timestep, episodes that ran) after every step.
+
+    Yields:
+        The episodes that ended at a step, in the order of the plans.
+    """
+    seeds = [plan.seed for plan in plans]
+    policy = SequencePolicy(
+        actor.model,
+        actor.spec.model,  # type: ignore[arg-type]
+        actor.facts,
+        seeds=seeds,
+        targets=np.array([np.nan if plan.cell.target is None else plan.cell.target for plan in plans]),
+        sampled=np.array([plan.cell.decoding == "sampled" for plan in plans]),
+        temperature=temperature,
+        acting=acting,
+    )
+    trace = _Trace(len(plans))
+    observations = vector.reset(seeds)
+    running = np.arange(len(plans))
+    while len(running) and not should_stop():
+        decision = policy.act(observations)
+        observations, rewards, terminated, truncated = vector.step(decision.actions)
+        policy.observe(rewards)
+        trace.add(running, decision, rewards)
+        on_step(policy.timestep, len(running))
+        ended = terminated | truncated
+        if ended.any():
+            ends = zip(running[ended], terminated[ended], truncated[ended], strict=True)
+            yield [trace.record(plans[row], row, bool(end), bool(cut), policy.discount) for row, end, cut in ends]
+            stays = ~ended
+            vector.keep(stays)
+            policy.keep(stays)
+            observations, running = observations[stays], running[stays]
+
+
+def _play_in_chunks(
+    actor: Actor,
+    plans: Sequence[Plan],
+    vector: EnvironmentVector,
+    spec: ReturnSweepSpec,
+    should_stop: Callable[[], bool],
+    meter: _Meter,
+) -> Iterator[list[EpisodeRecord]]:
+    """Complete cells, as they come."""
+    pending: dict[Cell, list[EpisodeRecord]] = {}
+    for chunk in _chunks(plans, spec.episodes, _largest_chunk(actor.facts)):
+        episodes = play(
+            actor,
+            chunk,
+            vector,
+            temperature=spec.temperature,
+            acting=spec.acting,
+            should_stop=should_stop,
+            on_step=lambda timestep, running: meter.step(timestep / actor.facts.step_limit, running),
+        )
+        for records in episodes:
+            meter.episodes += len(records)
+            for record in records:
+                cell = Cell(record.run, record.decoding, record.target)  # type: ignore[arg-type]
+                pending.setdefault(cell, []).append(record)
+                if len(pending[cell]) == spec.episodes:
+                    yield sorted(pending.pop(cell), key=lambda record: record.episode)
+
+
+def _target(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _largest_chunk(facts: DatasetFacts) -> int:
+    row = environment_row(facts.environment or "")
+    return LARGEST_CHUNK if row.vector and not facts.environment_kwargs else LARGEST_CHUNK_OF_SINGLES
+
+
+def _chunks(plans: Sequence[Plan], cell_size: int, largest: int) -> Iterator[Sequence[Plan]]:
+    """The first cell alone, so that its point appears early; the rest in as few chunks as possible, of even size."""
+    first = min(cell_size, largest)
+    rest = len(plans) - first
+    yield plans[:first]
+    if rest > 0:
+        count = math.ceil(rest / largest)
+        bounds = [first + rest * i // count for i in range(count + 1)]
+        yield from (plans[start:stop] for start, stop in itertools.pairwise(bounds))
+
+
+class _Meter:
+    """Counts steps and episodes of a whole sweep, and tells how far it is."""
+
+    def __init__(self, planned: int, tell: Callable[[SweepProgress], None]) -> None:
+        self.planned, self.tell = planned, tell
+        self.steps = 0
+        self.episodes = 0
+
+    def step(self, share: float, running: int) -> None:
+        """One step of the running episodes, ``share`` of the way to their time limit."""
+        self.steps += running
+        fraction = (self.episodes + running * share) / max(self.planned, 1)
+        self.tell(SweepProgress(min(fraction, 1.0), self.steps, self.episodes))
+
+
+class _Trace:
+    """What happened in n episodes, step by step, in arrays that grow."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.steps = 0
+        self._lengths = np.zeros(rows, dtype=np.int64)
+        self._held: dict[str, np.ndarray] = {}
+
+    def add(self, running: np.ndarray, decision: Decision, rewards: np.ndarray) -> None:
+        """One step of the ``running`` rows."""
+        values = {
+            "actions": decision.actions,
+            "rewards": rewards,
+            "returns_to_go": decision.returns_to_go,
+            "action_probabilities": decision.probabilities,
+        }
+        for name, value in values.items():
+            held = self._held.get(name)
+            if held is None or held.shape[1] == self.steps:
+                held = self._grown(name, held, value)
+            held[running, self.steps] = value
+        self.steps += 1
+        self._lengths[running] = self.steps
+
+    def record(self, plan: Plan, row: int, terminated: bool, truncated: bool, discount: float) -> EpisodeRecord:
+        """The record of a row, whose episode has just ended."""
+        length = self._lengths[row]
+        steps = {name: held[row, :length].copy() for name, held in self._held.items()}
+        cell: dict[str, float] = {}
+        if discount < 1:
+            cell["discounted_return"] = float(steps["rewards"] @ discount ** np.arange(length))
+        return EpisodeRecord(
+            run=plan.cell.run,
+            decoding=plan.cell.decoding,
+            target=plan.cell.target,
+            episode=plan.episode,
+            seed=plan.seed,
+            terminated=terminated,
+            truncated=truncated,
+            actions=steps["actions"],
+            rewards=steps["rewards"],
+            returns_to_go=steps["returns_to_go"],
+            action_probabilities=steps["action_probabilities"],
+            cell=cell,
+        )
+
+    def _grown(self, name: str, held: np.ndarray | None, value: np.ndarray) -> np.ndarray:
+        capacity = 64 if held is None else 2 * held.shape[1]
+        grown = np.empty((self.rows, capacity, *value.shape[1:]), dtype=value.dtype)
+        if held is not None:
+            grown[:, : self.steps] = held
+        self._held[name] = grown
+        return grown

@@ -1,0 +1,297 @@
+"""A model acting: many episodes in lock step, each with its own target, decoding and noise.
+
+An episode depends on (model, target, decoding, seed) and never on the batch that it is played in: the model gives a
+row the same bits whatever the other rows are, and sampling noise is keyed by (episode seed, step).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqrl.config import DatasetFacts, DecisionTransformerSpec, SpaceFacts, discounted_bounds
+from seqrl.config.models import ActionModelSpec
+from seqrl.environments.noise import EpisodeNoise
+from seqrl.models.decision_transformer import ActionTransformer
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What n episodes do at one step.
+
+    Attributes:
+        actions: (n,) int64 discrete, (n, M) int64 multi-discrete, or (n, A) float32 within the bounds.
+        probabilities: (n, sum of categories) float32 probabilities drawn from (at temperature 1 for greedy
+            episodes), or (n, 2, A) float32 mean and standard deviation for boxes.
+        returns_to_go: (n,) float64 asked for at this step, reward units; NaN for models without return tokens.
+    """
+
+    actions: np.ndarray
+    probabilities: np.ndarray
+    returns_to_go: np.ndarray
+
+
+def decode_categorical(
+    logits: np.ndarray,
+    categories: Sequence[int],
+    uniforms: np.ndarray,
+    sampled: np.ndarray,
+    temperature: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Actions from the logits of one or several discrete components.
+
+    Args:
+        logits: (n, sum of categories) float.
+        categories: number of values of each component.
+        uniforms: (n, components) in [0, 1), turned into actions by the inverse distribution function.
+        sampled: (n,) bool; the others take the likeliest value, the first of equals.
+        temperature: divides the logits of sampled rows.
+
+    Returns:
+        (n, components) int64 actions and (n, sum of categories) float32 probabilities.
+
+    >>> decode_categorical(np.log([[0.25, 0.75]] * 3), [2], np.array([[0.2], [0.3], [0.2]]),
+    ...     np.array([True, True, False]), 1.0)[0].ravel()
+    array([0, 1, 1])
+    """
+    actions = np.empty((len(logits), len(categories)), dtype=np.int64)
+    probabilities = np.empty(logits.shape, dtype=np.float32)
+    divisor = np.where(sampled, temperature, 1.0)[:, None]
+    start = 0
+    for component, size in enumerate(categories):
+        part = slice(start, start := start + size)
+        scores = logits[:, part].astype(np.float64)
+        weights = np.exp((scores - scores.max(axis=1, keepdims=True)) / divisor)
+        cumulative = np.cumsum(weights, axis=1)
+        total = cumulative[:, -1:]
+        drawn = (cumulative <= uniforms[:, component, None] * total).sum(axis=1)
+        actions[:, component] = np.where(sampled, np.minimum(drawn, size - 1), scores.argmax(axis=1))
+        probabilities[:, part] = weights / total
+    return actions, probabilities
+
+
+def decode_gaussian(
+    mean: np.ndarray,
+    std: np.ndarray,
+    bounds: tuple[np.ndarray, np.ndarray],
+    normals: np.ndarray,
+    sampled: np.ndarray,
+    temperature: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Actions of a diagonal normal distribution, clipped into the bounds; no spread means a fixed action.
+
+    Args:
+        mean: (n, A) float, action units.
+        std: (n, A) float, action units.
+        bounds: lowest and highest actions, (A,) each, infinite where there is no bound.
+        normals: (n, A) standard normal numbers.
+        sampled: (n,) bool; the others take the mean.
+        temperature: multiplies the standard deviation of sampled rows.
+
+    Returns:
+        (n, A) float32 actions and (n, 2, A) float32 mean and standard deviation used.
+    """
+    spread = std.astype(np.float64) * np.where(sampled, temperature, 1.0)[:, None]
+    actions = np.clip(mean + spread * normals * sampled[:, None], *bounds)
+    return actions.astype(np.float32), np.stack([mean, spread], axis=1).astype(np.float32)
+
+
+class ActionDecoder:
+    """What a head says, turned into actions.
+
+    Args:
+        action: the action space.
+        kind: of the head: "categorical", "tanh" or "gaussian".
+
+    Attributes:
+        noise_width: random numbers that a step needs.
+        normal: whether they are standard normal instead of uniform.
+    """
+
+    def __init__(self, action: SpaceFacts, kind: str) -> None:
+        self.action, self.kind = action, kind
+        self.normal = kind == "gaussian"
+        self.noise_width = action.size
+        low = [-np.inf if bound is None else bound for bound in action.low]
+        high = [np.inf if bound is None else bound for bound in action.high]
+        self._bounds = (np.array(low), np.array(high))
+
+    def decode(
+        self, outputs: np.ndarray, noise: np.ndarray, sampled: np.ndarray, temperature: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Actions and probabilities, see `Decision`.
+
+        Args:
+            outputs: as `ActionHead.decode` of `seqrl.models.heads` returns them, n rows.
+            noise: (n, noise_width).
+            sampled: (n,) bool. A tanh head has nothing to draw from and ignores it.
+            temperature: of the draws.
+        """
+        if self.kind == "categorical":
+            categories = self.action.categories
+            actions, probabilities = decode_categorical(outputs, categories, noise, sampled, temperature)
+            return (actions[:, 0] if self.action.kind == "discrete" else actions), probabilities
+        mean, std = (outputs, np.zeros_like(outputs)) if self.kind == "tanh" else (outputs[:, 0], outputs[:, 1])
+        return decode_gaussian(mean, std, self._bounds, noise, sampled, temperature)
+
+
+class SequencePolicy:
+    """A model that plays n episodes in lock step, all at the same timestep.
+
+    The model sees the last K steps at most, exactly as in training: nothing is padded at the start of an episode.
+    After every step the request falls by the reward that was paid, ``R' = (R − r) / γ``, in the unit of the data; with
+    γ < 1 it also stays within what the data's rewards can add up to before the time limit, because the division
+    would otherwise blow up any difference between what was asked and what is achieved.
+
+    Args:
+        model: a `DecisionTransformer` or `BehaviourCloning` in evaluation mode.
+        spec: of the model.
+        facts: of the data that it learned from.
+        seeds: (n,) of the episodes; key of their sampling noise.
+        targets: (n,) asked for at the first step, in the unit of the data; ignored by models without return tokens.
+        sampled: (n,) bool, draw the action instead of taking the likeliest.
+        temperature: of the draws.
+        acting: "window" recomputes the last K steps at every step; "cached" reuses keys and values, so that the
+            context grows to K steps, starts again with the last K/2, and so on.
+    """
+
+    def __init__(
+        self,
+        model: ActionTransformer,
+        spec: ActionModelSpec,
+        facts: DatasetFacts,
+        *,
+        seeds: Sequence[int],
+        targets: np.ndarray,
+        sampled: np.ndarray,
+        temperature: float = 1.0,
+        acting: Literal["cached", "window"] = "cached",
+    ) -> None:
+        self.model, self.facts, self.temperature, self.acting = model, facts, temperature, acting
+        self.context_length = spec.context_length
+        self.conditioned = isinstance(spec, DecisionTransformerSpec)
+        self.discount = spec.discount if isinstance(spec, DecisionTransformerSpec) else 1.0
+        self.timestep = 0
+        self.sampled = np.asarray(sampled, dtype=bool)
+        self.returns_to_go = np.asarray(targets, dtype=np.float64) if self.conditioned else np.zeros(len(seeds))
+        self._decoder = ActionDecoder(facts.action, model.head.kind)
+        self._noise = EpisodeNoise(seeds, self._decoder.noise_width, "sampling", normal=self._decoder.normal)
+        self._history = _History(len(seeds), 2 * self.context_length, facts)
+        self._state = model.begin(len(seeds), self.context_length) if acting == "cached" else None
+
+    @torch.inference_mode()
+    def act(self, observations: np.ndarray) -> Decision:
+        """Decide in every episode still running.
+
+        Args:
+            observations: (n, *observation) of the present timestep.
+        """
+        self._history.begin_step(observations, self.returns_to_go, self.context_length)
+        outputs = self._outputs().cpu().numpy()
+        noise = self._noise.at(self.timestep)
+        actions, probabilities = self._decoder.decode(outputs, noise, self.sampled, self.temperature)
+        self._history.end_step(actions)
+        asked = self.returns_to_go if self.conditioned else np.full(len(actions), np.nan)
+        return Decision(actions, probabilities, asked)
+
+    def observe(self, rewards: np.ndarray) -> None:
+        """Tell what the actions earned, (n,) reward units; the request falls by it."""
+        self.timestep += 1
+        if not self.conditioned:
+            return
+        self.returns_to_go = (self.returns_to_go - rewards) / self.discount
+        if self.discount < 1:
+            left = max(self.facts.step_limit - self.timestep, 0)
+            low, high = discounted_bounds(self.facts, self.discount, left)
+            self.returns_to_go = np.clip(self.returns_to_go, low, high)
+
+    def keep(self, running: np.ndarray) -> None:
+        """Drop the episodes where ``running``, (n,) bool, is false."""
+        self.returns_to_go, self.sampled = self.returns_to_go[running], self.sampled[running]
+        self._noise.keep(running)
+        rows = torch.from_numpy(np.asarray(running))
+        self._history.keep(rows)
+        if self._state is not None and len(self.sampled):
+            self._state.keep(rows)
+
+    def _outputs(self) -> Tensor:
+        """What the model says at the present timestep, see `ActionHead.decode`."""
+        state = self._state
+        if state is None:
+            return self.model.act_logits(*self._history.last(self.context_length, self.timestep))
+        if state.is_full:
+            return self.model.prefill(state, *self._history.last(-(-self.context_length // 2), self.timestep))
+        history = self._history
+        return self.model.step(
+            state,
+            history.present(history.observations),
+            history.present(history.returns_to_go),
+            history.previous(),
+            self.timestep,
+        )
+
+
+class _History:
+    """The last steps of n episodes in memory allocated once.
+
+    Attributes:
+        observations: (n, capacity, *observation).
+        actions: (n, capacity, ...).
+        returns_to_go: (n, capacity) float32.
+        length: steps held.
+    """
+
+    def __init__(self, rows: int, capacity: int, facts: DatasetFacts) -> None:
+        image = facts.observation.kind == "image"
+        shape = facts.observation.shape if image else (facts.observation.size,)
+        self.observations = torch.zeros((rows, capacity, *shape), dtype=torch.uint8 if image else torch.float32)
+        boxes = facts.action.kind == "box"
+        shape = () if facts.action.kind == "discrete" else (facts.action.size,)
+        self.actions = torch.zeros((rows, capacity, *shape), dtype=torch.float32 if boxes else torch.int64)
+        self.returns_to_go = torch.zeros((rows, capacity))
+        self.capacity = capacity
+        self.length = 0
+
+    def begin_step(self, observations: np.ndarray, returns_to_go: np.ndarray, needed: int) -> None:
+        """Append a step; where there is no room, forget all but the last ``needed`` steps."""
+        if self.length == self.capacity:
+            for held in (self.observations, self.actions, self.returns_to_go):
+                held[:, : needed - 1] = held[:, self.length - needed + 1 : self.length].clone()
+            self.length = needed - 1
+        self.observations[:, self.length] = torch.from_numpy(observations)
+        self.returns_to_go[:, self.length] = torch.from_numpy(returns_to_go)
+        self.length += 1
+
+    def end_step(self, actions: np.ndarray) -> None:
+        """The actions taken at the present step."""
+        self.actions[:, self.length - 1] = torch.from_numpy(actions)
+
+    def keep(self, running: Tensor) -> None:
+        """Drop rows."""
+        self.observations, self.actions = self.observations[running], self.actions[running]
+        self.returns_to_go = self.returns_to_go[running]
+
+    def last(self, steps: int, timestep: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Observations, the actions in between, returns-to-go and timesteps of the last ``steps`` steps."""
+        start = max(self.length - steps, 0)
+        seen = slice(start, self.length)
+        timesteps = torch.arange(timestep + 1 - (self.length - start), timestep + 1)
+        return (
+            self.observations[:, seen],
+            self.actions[:, start : self.length - 1],
+            self.returns_to_go[:, seen],
+            timesteps,
+        )
+
+    def present(self, held: Tensor) -> Tensor:
+        """One column of the present step."""
+        return held[:, self.length - 1]
+
+    def previous(self) -> Tensor | None:
+        """Actions of the step before, None at the first."""
+        return self.actions[:, self.length - 2] if self.length > 1 else None
