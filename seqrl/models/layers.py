@@ -29,7 +29,12 @@ class Linear(nn.Module):
     Args:
         inputs: width of the last axis of the input.
         outputs: width of the last axis of the output.
+
+    Attributes:
+        decays: whether weight decay pulls the ``weight`` of a module; only matrices of linear maps say yes.
     """
+
+    decays = True
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from seqrl.config import TrainingSpec
-from seqrl.models.layers import Linear
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -31,7 +30,11 @@ def learning_rate(step: int, spec: TrainingSpec) -> float:
 
 def decayed_parameters(model: nn.Module) -> set[str]:
     """Names of the parameters that weight decay pulls: matrices of linear maps, not biases, norms or embeddings."""
-    return {f"{name}.weight".lstrip(".") for name, module in model.named_modules() if isinstance(module, Linear)}
+    return {
+        name
+        for name, _ in model.named_parameters()
+        if name.endswith("weight") and getattr(model.get_submodule(name.rpartition(".")[0]), "decays", False)
+    }
 
 
 class FlatAdamW:
