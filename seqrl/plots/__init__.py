@@ -15,10 +15,13 @@ from seqrl.plots.datasets import (
     return_to_go_fan,
     return_to_go_fan_info,
 )
+from seqrl.plots.runs import parallel_runs, parallel_runs_info
 from seqrl.plots.sentences import sentence
 from seqrl.plots.sweep_figure import rtg_sweep
 from seqrl.plots.sweeps import rtg_sweep_info
 from seqrl.plots.template import Theme, family_colour
+from seqrl.plots.training import sparkline, training_curves, training_curves_info
+from seqrl.plots.weights import weight_histograms, weight_histograms_info
 
 __all__ = [
     "Theme",
@@ -29,6 +32,8 @@ __all__ = [
     "family_colour",
     "length_histogram",
     "length_histogram_info",
+    "parallel_runs",
+    "parallel_runs_info",
     "percentile_curve",
     "percentile_curve_info",
     "return_histogram",
@@ -38,4 +43,9 @@ __all__ = [
     "rtg_sweep",
     "rtg_sweep_info",
     "sentence",
+    "sparkline",
+    "training_curves",
+    "training_curves_info",
+    "weight_histograms",
+    "weight_histograms_info",
 ]

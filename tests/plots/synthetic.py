@@ -1,5 +1,7 @@
 """Synthetic tables that look like the store's, for tests and for looking at figures; never shown to anybody."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 
@@ -40,3 +42,47 @@ def steps_of(lengths, seed=0):
     velocity = -0.6 * position + 0.5 * rng.standard_normal(total)
     actions = (position + rng.standard_normal(total) > 0).astype(np.int64)
     return np.ones(total), ends, position, velocity, actions
+
+
+class Histogram(NamedTuple):
+    """As the store keeps it."""
+
+    step: int
+    name: str
+    edges: tuple[float, ...]
+    counts: tuple[float, ...]
+
+
+def metrics(steps=3000, every=50, seed=0, floor=0.4):
+    """A training's metric table with a validation loss now and then."""
+    rng = np.random.default_rng(seed)
+    step = np.arange(every, steps + 1, every)
+    loss = floor + 0.6 * np.exp(-step / 400) + 0.02 * rng.standard_normal(len(step))
+    validation = np.where(step % 250 == 0, loss + 0.02, np.nan)
+    return pd.DataFrame({"step": step, "time_s": step * 0.03, "loss": loss, "validation_loss": validation})
+
+
+def histograms(name="weights", steps=(0, 500, 1000, 1500, 2000)):
+    """A normal distribution that grows wider."""
+    rng = np.random.default_rng(0)
+    made = []
+    for step in steps:
+        counts, edges = np.histogram(rng.standard_normal(4000) * (0.02 + step / 50000), 48)
+        made.append(Histogram(step, name, tuple(edges), tuple(counts)))
+    return made
+
+
+def run_table(runs=12, seed=0):
+    """Settings of runs and what came of them."""
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame(
+        {
+            "model.kind": rng.choice(["dt", "bc"], runs),
+            "model.context_length": rng.choice([1, 5, 10, 20], runs),
+            "training.learning_rate": 10 ** rng.uniform(-4, -2.5, runs),
+            "training.batch_size": 64,
+        },
+        index=[f"run-{i}" for i in range(runs)],
+    )
+    table["best_value"] = -0.4 - 0.1 * rng.random(runs)
+    return table

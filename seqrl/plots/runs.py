@@ -1,0 +1,191 @@
+"""Runs side by side: their settings and what came of them, in parallel coordinates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from seqrl.plots.format import count, interval, number
+from seqrl.plots.layout import EndLabel, add_end_labels, label_margin, round_step, shorten
+from seqrl.plots.sentences import sentence
+from seqrl.plots.template import Style, Theme, family_colour, new_figure, note
+
+_HEIGHT = 460
+_MOST_TICKS = 8
+_WIDE_RATIO = 10.0
+_LONGEST_WORD = 14
+
+
+class Dimension(NamedTuple):
+    """One upright: the height of every run in [0, 1], what it stands for, and ticks as (height, text)."""
+
+    name: str
+    heights: np.ndarray
+    texts: tuple[str, ...]
+    ticks: tuple[tuple[float, str], ...]
+
+
+class ParallelRunsInfo(NamedTuple):
+    """Settings in which runs differ; the last dimension is the result.
+
+    Attributes:
+        runs: their names, the best first.
+        kinds: their families, for the colour.
+        dimensions: the uprights from left to right.
+        values: (R,) the result.
+        value: its name.
+        lower_is_better: which way the result is read.
+        same: settings that all runs share.
+    """
+
+    runs: tuple[str, ...]
+    kinds: tuple[str, ...]
+    dimensions: tuple[Dimension, ...]
+    values: np.ndarray
+    value: str
+    lower_is_better: bool
+    same: tuple[str, ...]
+
+
+def parallel_runs_info(
+    table: pd.DataFrame, value: str, *, kinds: Mapping[str, str] | None = None, lower_is_better: bool = False
+) -> ParallelRunsInfo:
+    """Arrange the settings in which runs differ.
+
+    Args:
+        table: one row a run, its name in the index, a column a setting, and the column ``value``.
+        value: the result, the last upright; runs without a finite one are left out.
+        kinds: run → dt, tt, bc, %bc or rvs.
+        lower_is_better: True for a loss.
+    """
+    results = pd.to_numeric(table[value], errors="coerce").to_numpy(float) if len(table) else np.empty(0)
+    table, results = table[np.isfinite(results)], results[np.isfinite(results)]
+    order = np.argsort(results if lower_is_better else -results, kind="stable")
+    table, results = table.iloc[order], results[order]
+    columns = [str(name) for name in table.columns if name != value]
+    differing = [name for name in columns if len({str(setting) for setting in table[name]}) > 1]
+    dimensions = [_dimension(name, table[name]) for name in [*differing, value]] if len(table) else []
+    runs = tuple(str(run) for run in table.index)
+    return ParallelRunsInfo(
+        runs=runs,
+        kinds=tuple((kinds or {}).get(run, "") for run in runs),
+        dimensions=tuple(dimensions),
+        values=results,
+        value=value,
+        lower_is_better=lower_is_better,
+        same=tuple(name for name in columns if name not in differing),
+    )
+
+
+def _dimension(name: str, column: pd.Series) -> Dimension:
+    is_number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    if is_number and column.notna().all():
+        return _numbers(name, column.to_numpy(float))
+    words = ["yes" if v is True else "no" if v is False else "–" if pd.isna(v) else str(v) for v in column]
+    known = sorted(set(words))
+    places = {word: (index + 0.5) / len(known) for index, word in enumerate(known)}
+    ticks = tuple((place, shorten(word, _LONGEST_WORD)) for word, place in places.items())
+    return Dimension(name, np.array([places[word] for word in words]), tuple(words), ticks)
+
+
+def _numbers(name: str, values: np.ndarray) -> Dimension:
+    low, high = float(values.min()), float(values.max())
+    wide = low > 0 and high / low > _WIDE_RATIO
+    scale = np.log10 if wide else np.asarray
+    bottom, top = float(scale(low)), float(scale(high))
+
+    def height(value: float) -> float:
+        return (float(scale(value)) - bottom) / (top - bottom) if top > bottom else 0.5
+
+    different = np.unique(values)
+    if len(different) <= _MOST_TICKS:
+        marks = different
+    elif wide:
+        marks = 10.0 ** np.arange(math.ceil(bottom), math.floor(top) + 1)
+    else:
+        step = round_step(high - low, _MOST_TICKS - 1)
+        marks = step * np.arange(math.ceil(low / step), math.floor(high / step) + 1)
+    ticks = _apart([(height(mark), number(mark)) for mark in marks])
+    return Dimension(name, np.array([height(value) for value in values]), tuple(map(number, values)), tuple(ticks))
+
+
+def _apart(ticks: list[tuple[float, str]], gap: float = 0.05) -> list[tuple[float, str]]:
+    """Leave out ticks that would overlap the one below."""
+    kept: list[tuple[float, str]] = []
+    for height, text in ticks:
+        if not kept or height - kept[-1][0] >= gap:
+            kept.append((height, text))
+    return kept
+
+
+def parallel_runs(info: ParallelRunsInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
+    """Draw each run as a line across its settings to its result, the best one strongest; ``customdata`` is the run."""
+    style = Style(theme, present)
+    aside = 3.2 * style.sizes.font
+    margin = {"l": aside, "r": label_margin(info.runs[:1], style) + aside, "t": 56, "b": 16}
+    figure = new_figure(style, height=_HEIGHT, margin=margin, showlegend=False, uirevision="parallel_runs")
+    if len(info.runs) < 2:
+        return note(figure, style, "Two finished runs are needed to compare settings.")
+    last = len(info.dimensions) - 1
+    figure.update_xaxes(visible=False, range=[0, last] if last else [-1, 0], fixedrange=True)
+    figure.update_yaxes(visible=False, range=[-0.02, 1.02], fixedrange=True)
+    for index in reversed(range(len(info.runs))):
+        _draw_run(figure, info, index, style)
+    for place, dimension in enumerate(info.dimensions):
+        _draw_upright(figure, dimension, place, style)
+    best = float(info.dimensions[-1].heights[0])
+    colour = family_colour(info.kinds[0], theme)
+    end = [EndLabel(info.runs[0], float(last), best, colour)]
+    add_end_labels(figure, end, style, right=float(last), y_range=(-0.02, 1.02), pixels=_HEIGHT - 72)
+    figure.layout.annotations[-1].xshift = aside
+    return figure
+
+
+def _draw_run(figure: go.Figure, info: ParallelRunsInfo, index: int, style: Style) -> None:
+    told = "<br>".join(f"{d.name.split('.')[-1].replace('_', ' ')} {d.texts[index]}" for d in info.dimensions)
+    figure.add_scatter(
+        x=np.arange(len(info.dimensions)),
+        y=[float(dimension.heights[index]) for dimension in info.dimensions],
+        mode="lines+markers",
+        line={
+            "color": family_colour(info.kinds[index], style.theme),
+            "width": style.sizes.line * (1.4 if index == 0 else 0.7),
+        },
+        marker={"size": style.sizes.marker * (0.8 if index == 0 else 0.5)},
+        cliponaxis=False,
+        opacity=1.0 if index == 0 else 0.45,
+        customdata=[info.runs[index]] * len(info.dimensions),
+        hovertemplate=f"{info.runs[index]}<br>{told}<extra></extra>",
+        name=info.runs[index],
+    )
+
+
+def _draw_upright(figure: go.Figure, dimension: Dimension, place: int, style: Style) -> None:
+    figure.add_shape(
+        type="line", x0=place, x1=place, y0=0, y1=1, line={"color": style.palette.axis, "width": 1}, layer="below"
+    )
+    title = dimension.name.split(".")[-1].replace("_", " ")
+    font = {"size": style.sizes.font, "color": style.palette.ink}
+    figure.add_annotation(x=place, y=1, yshift=14, text=shorten(title, 22), font=font, yanchor="bottom")
+    for height, text in dimension.ticks:
+        figure.add_annotation(
+            x=place, y=height, xshift=7, text=text, xanchor="left", bgcolor=style.palette.background, borderpad=1
+        )
+
+
+@sentence.register
+def _(info: ParallelRunsInfo) -> str:
+    if len(info.runs) < 2:
+        return "Two finished runs are needed to compare settings."
+    name = info.value.split(".")[-1].replace("_", " ")
+    which = "lowest" if info.lower_is_better else "highest"
+    differ = count(len(info.dimensions) - 1, "setting")
+    return (
+        f"The {name} of {len(info.runs)} runs lies at {interval(info.values.min(), info.values.max())}, "
+        f"{which} for {info.runs[0]}; they differ in {differ}."
+    )

@@ -1,0 +1,54 @@
+import numpy as np
+import pandas as pd
+
+from seqrl.plots import parallel_runs, parallel_runs_info, sentence
+
+from .synthetic import run_table
+
+
+def test_only_settings_that_differ_become_uprights_and_the_result_is_the_last():
+    table = run_table()
+    info = parallel_runs_info(table, "best_value")
+    names = [dimension.name for dimension in info.dimensions]
+    assert names == ["model.kind", "model.context_length", "training.learning_rate", "best_value"]
+    assert info.same == ("training.batch_size",)
+    assert info.runs[0] == table["best_value"].idxmax()
+    assert f"highest for {info.runs[0]}; they differ in 3 settings" in sentence(info)
+    lowest = parallel_runs_info(table, "best_value", lower_is_better=True)
+    assert lowest.runs[0] == table["best_value"].idxmin()
+
+
+def test_every_line_runs_through_its_own_values():
+    table = run_table()
+    info = parallel_runs_info(table, "best_value")
+    figure = parallel_runs(info)
+    assert {trace.customdata[0] for trace in figure.data} == set(table.index)
+    spread = np.ptp(table["best_value"])
+    for trace in figure.data:
+        assert len(trace.y) == 4
+        expected = (table.loc[trace.name, "best_value"] - table["best_value"].min()) / spread
+        np.testing.assert_allclose(trace.y[-1], expected)
+        assert f"context length {table.loc[trace.name, 'model.context_length']}" in trace.hovertemplate
+
+
+def test_widely_spread_numbers_stand_on_a_logarithmic_upright():
+    table = pd.DataFrame({"rate": [1e-4, 1e-3, 1e-2], "value": [1.0, 2.0, 3.0]}, index=list("abc"))
+    rate = parallel_runs_info(table, "value").dimensions[0]
+    np.testing.assert_allclose(sorted(rate.heights), [0.0, 0.5, 1.0])
+
+
+def test_words_truth_and_missing_values_have_places():
+    table = pd.DataFrame(
+        {"clip": [None, 1.0, 2.0], "on": [True, False, True], "value": [1.0, 2.0, np.nan]}, index=list("abc")
+    )
+    info = parallel_runs_info(table, "value")
+    assert set(info.runs) == {"a", "b"}
+    texts = {dimension.name: set(dimension.texts) for dimension in info.dimensions}
+    assert texts["on"] == {"yes", "no"}
+    assert "–" in texts["clip"]
+
+
+def test_one_run_is_no_comparison():
+    for table in (run_table(1), run_table(3).assign(best_value=np.nan), run_table(2).head(0)):
+        info = parallel_runs_info(table, "best_value")
+        assert sentence(info) == parallel_runs(info).layout.annotations[0].text
