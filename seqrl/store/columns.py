@@ -108,7 +108,8 @@ class Columns:
 class ColumnsWriter:
     """Appends episodes to the files of a folder; memory does not grow with the steps.
 
-    Use it as a context manager on a temporary folder, then write the facts with `write_facts`.
+    Use it as a context manager on a temporary folder; `close` completes the columns, without it they stay unreadable.
+    Then write the facts with `write_facts`.
     """
 
     def __init__(
@@ -139,10 +140,8 @@ class ColumnsWriter:
     def __enter__(self) -> ColumnsWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        with self._stack:
-            if kind is None:
-                self._finish()
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
 
     def append(
         self, observations: np.ndarray, actions: np.ndarray, rewards: np.ndarray, about: Mapping[str, Any]
@@ -200,7 +199,14 @@ class ColumnsWriter:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (rows, *shape)}
         np.lib.format.write_array_header_1_0(self._files[name], header)
 
-    def _finish(self) -> None:
+    def close(self) -> None:
+        """Complete the files: tail rows, final sizes, and the table of episodes.
+
+        Raises:
+            ValueError: if there is no episode.
+        """
+        if not self._rows:
+            raise ValueError("there is no episode to write; a dataset has at least one")
         for name, file in self._files.items():
             rows = len(self._rows)
             if name in _STEP_COLUMNS:
@@ -209,6 +215,7 @@ class ColumnsWriter:
                 rows = self._steps + TAIL_ROWS
             file.seek(0)
             self._write_header(name, rows)
+        self._stack.close()
         pd.DataFrame(self._rows).to_parquet(self.folder / "episodes.parquet", index=False)
 
 
