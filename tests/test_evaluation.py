@@ -1,0 +1,261 @@
+"""A sweep is its episodes: each the same alone, in any batch, after a stop; each replayable."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from acting import actor_for, facts_for
+
+from seqrl import evaluation
+from seqrl.config import ReturnSweepSpec
+from seqrl.environments import make_vector
+from seqrl.evaluation import Cell, Plan, episode_seed, play, return_sweep, sweep_cells
+from seqrl.rendering import Replay
+
+ARRAYS = ("actions", "rewards", "returns_to_go", "action_probabilities")
+
+
+def sweep_of(**changes) -> ReturnSweepSpec:
+    values = {
+        "name": "s",
+        "runs": ("dt",),
+        "targets": (5.0, 30.0, 90.0),
+        "episodes": 4,
+        "decodings": ("sampled", "greedy"),
+    }
+    return ReturnSweepSpec(**values | changes)
+
+
+def same(one, other) -> bool:
+    facts = ("run", "decoding", "target", "episode", "seed", "terminated", "truncated")
+    return all(getattr(one, name) == getattr(other, name) for name in facts) and all(
+        np.array_equal(getattr(one, name), getattr(other, name), equal_nan=True) for name in ARRAYS
+    )
+
+
+def by_name(cells):
+    return {(r.run, r.decoding, r.target, r.episode): r for records in cells for r in records}
+
+
+@pytest.fixture(scope="module")
+def cartpole():
+    return actor_for(facts_for("CartPole-v1"))
+
+
+@pytest.fixture(scope="module")
+def measured(cartpole):
+    return list(return_sweep(sweep_of(), {"dt": cartpole}))
+
+
+@pytest.mark.parametrize("acting", ["cached", "window"])
+def test_every_episode_of_a_sweep_equals_the_same_episode_alone_bit_for_bit(cartpole, acting):
+    spec = sweep_of(acting=acting)
+    together = by_name(return_sweep(spec, {"dt": cartpole}))
+    assert len(together) == 24
+    for key, record in together.items():
+        vector = make_vector("CartPole-v1")
+        (alone,), *more = play(cartpole, [Plan(Cell(*key[:3]), key[3], spec.seed)], vector, acting=acting)
+        assert not more
+        assert same(alone, record)
+    assert len({record.length for record in together.values()}) > 5
+    assert max(record.length for record in together.values()) > cartpole.spec.model.context_length
+
+
+@pytest.mark.parametrize("largest", [3, 8, 16])
+def test_the_size_of_the_chunks_makes_no_difference(cartpole, measured, monkeypatch, largest):
+    monkeypatch.setattr(evaluation, "LARGEST_CHUNK", largest)
+    chunked = by_name(return_sweep(sweep_of(), {"dt": cartpole}))
+    assert all(same(chunked[key], record) for key, record in by_name(measured).items())
+
+
+def test_two_threads_play_the_same_episodes(cartpole, measured):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        again = by_name(return_sweep(sweep_of(), {"dt": cartpole}))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(same(again[key], record) for key, record in by_name(measured).items())
+
+
+def test_a_sweep_is_fixed_by_its_seed(cartpole, measured):
+    """Peers' bug 13: evaluation without a seed."""
+    np.random.seed(1)
+    torch.manual_seed(1)
+    again = by_name(return_sweep(sweep_of(), {"dt": cartpole}))
+    assert all(same(again[key], record) for key, record in by_name(measured).items())
+    other = by_name(return_sweep(sweep_of(seed=1), {"dt": cartpole}))
+    assert not any(same(other[key], record) for key, record in by_name(measured).items())
+
+
+def test_comparisons_are_paired(measured):
+    seeds = {(record.episode, record.seed) for records in measured for record in records}
+    assert seeds == {(i, episode_seed(0, i)) for i in range(4)}
+    assert len({seed for _, seed in seeds}) == 4
+
+
+class CountingVector:
+    """Passes everything on to a real vector, and notes what it was asked to step."""
+
+    def __init__(self):
+        self.vector = make_vector("CartPole-v1")
+        self.stepped = 0
+        self.ended = np.zeros(0, dtype=bool)
+
+    def reset(self, seeds):
+        self.ended = np.zeros(len(seeds), dtype=bool)
+        return self.vector.reset(seeds)
+
+    def step(self, actions):
+        assert not self.ended.any()
+        steps = self.vector.step(actions)
+        self.stepped += len(actions)
+        self.ended = steps.terminated | steps.truncated
+        return steps
+
+    def keep(self, running):
+        self.ended = self.ended[running]
+        self.vector.keep(running)
+
+
+def test_finished_episodes_are_never_stepped_again(cartpole):
+    """Peers' bug 12: finished environments of the vector keep being stepped."""
+    vector = CountingVector()
+    plans = [Plan(Cell("dt", "sampled", 40.0), episode, 0) for episode in range(20)]
+    records = [record for ended in play(cartpole, plans, vector) for record in ended]
+    assert len(records) == 20
+    assert vector.stepped == sum(record.length for record in records)
+    assert len({record.length for record in records}) > 3
+
+
+def test_a_record_holds_what_happened(measured):
+    for records in measured:
+        for record in records:
+            paid_before = np.concatenate([[0], np.cumsum(record.rewards)[:-1]])
+            assert np.array_equal(record.returns_to_go, record.target - paid_before)
+            assert record.terminated or record.truncated
+            assert np.allclose(record.action_probabilities.sum(axis=1), 1, atol=1e-6)
+            likely = record.action_probabilities.argmax(axis=1)
+            if record.decoding == "greedy":
+                assert np.array_equal(record.actions, likely)
+    drawn = [record for records in measured for record in records if record.decoding == "sampled"]
+    assert any((r.actions != r.action_probabilities.argmax(axis=1)).any() for r in drawn)
+
+
+def test_every_episode_can_be_replayed(cartpole, measured):
+    for record in (measured[0][0], measured[-1][-1]):
+        assert len(Replay(record, cartpole.facts, render_mode=None).observations()) == record.length + 1
+
+
+def test_points_come_one_by_one_each_with_all_its_episodes(measured):
+    cells = [{Cell(r.run, r.decoding, r.target) for r in records} for records in measured]
+    assert all(len(cell) == 1 for cell in cells)
+    assert len(set.union(*cells)) == len(measured) == 6
+    assert all([r.episode for r in records] == [0, 1, 2, 3] for records in measured)
+    assert next(iter(cells[0])) == Cell("dt", "sampled", 5.0)
+
+
+def test_the_first_point_does_not_wait_for_the_others(cartpole):
+    seen = []
+    sweep = return_sweep(sweep_of(episodes=3), {"dt": cartpole}, on_progress=seen.append)
+    first = next(sweep)
+    assert seen[-1].steps == sum(record.length for record in first)
+
+
+def test_progress_rises_to_one(cartpole):
+    seen = []
+    records = [r for cell in return_sweep(sweep_of(), {"dt": cartpole}, on_progress=seen.append) for r in cell]
+    fractions = [progress.fraction for progress in seen]
+    assert all(0 <= fraction <= 1 for fraction in fractions)
+    assert fractions[-1] > 0.9
+    assert seen[-1].steps == sum(record.length for record in records)
+
+
+def test_a_stopped_sweep_goes_on_where_it_was(cartpole, measured):
+    whole = by_name(measured)
+    first = []
+    for cell in return_sweep(sweep_of(), {"dt": cartpole}, should_stop=lambda: len(first) >= 2):
+        first.append(cell)
+    assert 2 <= len(first) < 6
+    done = {(records[0].run, records[0].decoding, records[0].target) for records in first}
+    rest = list(return_sweep(sweep_of(), {"dt": cartpole}, done=done))
+    resumed = by_name([*first, *rest])
+    assert len(first) + len(rest) == 6
+    assert resumed.keys() == whole.keys()
+    assert all(same(resumed[key], record) for key, record in whole.items())
+
+
+def test_stop_is_asked_before_every_step(cartpole):
+    asked = []
+    assert (
+        list(return_sweep(sweep_of(), {"dt": cartpole}, should_stop=lambda: len(asked) >= 3 or asked.append(0))) == []
+    )
+    assert len(asked) == 3
+
+
+def test_behaviour_cloning_is_measured_once_for_each_decoding():
+    actor = actor_for(facts_for("CartPole-v1"), "bc", kind="bc")
+    cells = list(return_sweep(sweep_of(runs=("bc",)), {"bc": actor}))
+    assert [Cell(c[0].run, c[0].decoding, c[0].target) for c in cells] == [
+        ("bc", "sampled", None),
+        ("bc", "greedy", None),
+    ]
+    assert all(np.isnan(record.returns_to_go).all() for cell in cells for record in cell)
+    assert (
+        list(
+            return_sweep(
+                sweep_of(runs=("bc",)), {"bc": actor}, done={("bc", "sampled", math.nan), ("bc", "greedy", None)}
+            )
+        )
+        == []
+    )
+
+
+def test_several_runs_share_a_sweep(cartpole):
+    actors = {"bc": actor_for(facts_for("CartPole-v1"), "bc", kind="bc"), "dt": cartpole}
+    cells = list(return_sweep(sweep_of(runs=("bc", "dt")), actors))
+    assert [records[0].run for records in cells] == ["bc"] * 2 + ["dt"] * 6
+
+
+def test_a_tanh_head_is_measured_greedily_only_and_a_gaussian_one_both_ways():
+    facts = facts_for("Pendulum-v1", max_episode_steps=12, reward_minimum=-17.0, reward_maximum=0.0)
+    spec = sweep_of(targets=(-80.0, -5.0))
+    tanh = actor_for(facts, sharpness=3)
+    gaussian = actor_for(facts, sharpness=3, action_head="gaussian")
+    runs = {"dt": (tanh.spec, facts)}
+    assert {cell.decoding for cell in sweep_cells(spec, runs)} == {"greedy"}
+    fixed = [r for cell in return_sweep(spec, {"dt": tanh}) for r in cell]
+    assert len(fixed) == 8
+    drawn = [r for cell in return_sweep(spec, {"dt": gaussian}) for r in cell]
+    assert len(drawn) == 16
+    for record in (*fixed, *drawn):
+        assert record.length == 12
+        assert record.truncated
+        assert not record.terminated
+        mean, spread = record.action_probabilities[:, 0], record.action_probabilities[:, 1]
+        assert (np.abs(record.actions) <= 2).all()
+        if record.decoding == "greedy":
+            assert np.allclose(record.actions, np.clip(mean, -2, 2))
+        else:
+            assert (np.abs(record.actions - mean) > 1e-3 * spread).any()
+    assert len(Replay(drawn[0], facts, render_mode=None).observations()) == 13
+
+
+def test_discounted_targets_are_measured_in_their_own_unit():
+    actor = actor_for(facts_for("CartPole-v1"), discount=0.9)
+    with pytest.raises(ValueError, match=r"target 30 is out of reach of dt: with discount 0.9 .* from 0 to 10"):
+        next(return_sweep(sweep_of(), {"dt": actor}))
+    cells = list(return_sweep(sweep_of(targets=(8.0,)), {"dt": actor}))
+    for record in (r for cell in cells for r in cell):
+        assert record.cell["discounted_return"] == pytest.approx((1 - 0.9**record.length) / (1 - 0.9))
+
+
+def test_an_environment_without_a_limit_ends_where_the_data_ends():
+    facts = facts_for("CartPole-v1", max_episode_steps=None, max_length=9)
+    facts = facts.model_copy(update={"max_episode_steps": None, "max_length": 9})
+    cells = list(return_sweep(sweep_of(), {"dt": actor_for(facts)}))
+    lengths = [record.length for cell in cells for record in cell]
+    assert max(lengths) == 9
+    longest = next(record for cell in cells for record in cell if record.length == 9)
+    assert len(Replay(longest, facts, render_mode=None).observations()) == 10
