@@ -135,15 +135,23 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def remove_partials(folder: Path) -> list[Path]:
+def remove_partials(folder: Path) -> None:
     """Remove what interrupted atomic writes left anywhere in ``folder``; call it only when nothing writes there."""
-    left = sorted(Path(folder).rglob(f".*{_PARTIAL}*")) if Path(folder).is_dir() else []
-    for path in left:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-    return left
+    for path in sorted(Path(folder).rglob(f".*{_PARTIAL}*")):
+        _remove(path)
+
+
+def remove_partials_of(path: Path) -> None:
+    """Remove what interrupted atomic writes of ``path`` itself left; call it only when nothing writes it."""
+    for partial in Path(path).parent.glob(f".{Path(path).name}{_PARTIAL}*"):
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _open_without_blocking(path: str, flags: int) -> int:

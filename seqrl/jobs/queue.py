@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from seqrl.config import JobSpec
-from seqrl.files import inside, remove_partials
+from seqrl.files import remove_partials, remove_partials_of
 from seqrl.jobs.backend import LOG_NAME, OUTCOME_BYTES, OUTCOME_NAME, Backend, LocalBackend
 from seqrl.jobs.submission import create_rows
 from seqrl.store import JobRow, JobState, Store
+from seqrl.store.runs import CHECKPOINT
 
 GRACE_S = 10.0
 _RESUMABLE: tuple[JobState, ...] = ("interrupted", "cancelled", "failed")
@@ -140,9 +141,8 @@ def log_tail(store: Store, job_id: int, lines: int = 40) -> str:
 
 def clean_up(store: Store, job: JobRow) -> None:
     """Remove what a job left half done. Call it only as the holder of the job, before its state changes."""
-    if job.kind == "dataset":
-        _remove_dataset_files(store, job)
-    elif job.kind == "train":
+    _remove_dataset_files(store, job)
+    if job.kind == "train":
         remove_partials(store.run_folder(job.name))
     elif job.kind.startswith("sweep_"):
         remove_partials(store.sweep_folder(job.name))
@@ -151,7 +151,7 @@ def clean_up(store: Store, job: JobRow) -> None:
 def can_resume(store: Store, job: JobRow) -> bool:
     """Whether a stopped job has something to go on from."""
     if job.kind == "train":
-        return any(store.run_folder(job.name).rglob("training_state.safetensors"))
+        return (store.run_folder(job.name) / CHECKPOINT / "training_state.safetensors").is_file()
     return job.kind.startswith("sweep_") and any((store.sweep_folder(job.name) / "parts").glob("*.npz"))
 
 
@@ -165,10 +165,9 @@ def _remove_dataset_files(store: Store, job: JobRow) -> None:
     """Remove the files of a dataset that this job was making; those of a finished one are left alone."""
     unfinished = [row for row in store.datasets() if row.job_id == job.id and row.facts is None]
     for row in unfinished:
-        for folder in (store.columns_folder(row.name), inside(store.minari_folder(), "seqrl", f"{row.name}-v0")):
+        for folder in (store.columns_folder(row.name), store.minari_dataset_folder(row.name)):
             shutil.rmtree(folder, ignore_errors=True)
-            for partial in folder.parent.glob(f".{folder.name}.*"):
-                shutil.rmtree(partial, ignore_errors=True)
+            remove_partials_of(folder)
 
 
 def _enforce(store: Store, job: JobRow, grace_s: float, backend: Backend) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
+import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -14,12 +15,24 @@ from seqrl.store.database import Database
 
 DATABASE_NAME = "seqrl.db"
 _FOLDERS = ("minari", "columns", "runs", "sweeps", "media", "jobs")
-_PACKAGED_BUNDLE = Path(__file__).parents[1] / "demo"
+PACKAGED_BUNDLE = Path(__file__).parents[1] / "demo"
 
 
 def default_home() -> Path:
     """``$SEQRL_HOME``, else ``~/.seqrl``."""
     return Path(os.environ.get("SEQRL_HOME") or Path.home() / ".seqrl").expanduser()
+
+
+def minari_id(name: str) -> str:
+    """Id of a dataset among Minari datasets. Minari knows no dots; a checksum keeps such names apart.
+
+    >>> minari_id("cartpole")
+    'seqrl/cartpole-v0'
+    >>> minari_id("cartpole.2")
+    'seqrl/cartpole_2-e89c6ae0-v0'
+    """
+    plain = name.replace(".", "_").replace("/", "_")
+    return f"seqrl/{plain}-v0" if plain == name else f"seqrl/{plain}-{zlib.crc32(name.encode()):08x}-v0"
 
 
 class StoreBase:
@@ -43,7 +56,7 @@ class StoreBase:
         except OSError as error:
             raise ValueError(f"{self.home} cannot be used ({error.strerror}); choose another SEQRL_HOME") from error
         self.database = Database(self.home / DATABASE_NAME)
-        self.bundle = Bundle(None if self.authoring else bundle or _PACKAGED_BUNDLE)
+        self.bundle = Bundle(None if self.authoring else bundle or PACKAGED_BUNDLE)
 
     @property
     def authoring(self) -> bool:
@@ -84,6 +97,10 @@ class StoreBase:
     def columns_folder(self, name: str) -> Path:
         """Where a dataset's columns are; rebuilt when missing, the bundled ones too."""
         return inside(self.home / "columns", check_name(name))
+
+    def minari_dataset_folder(self, name: str) -> Path:
+        """Where a dataset is in Minari's format."""
+        return inside(self.minari_folder(), minari_id(check_name(name)))
 
     def run_folder(self, name: str) -> Path:
         """Where a run's checkpoints and log are."""

@@ -56,7 +56,7 @@ class DatasetTable(StoreBase):
         """Declare a dataset built, and keep its episode table, which outlives its columns."""
         self.check_writable(name)
         packed = None if episodes is None else episodes.to_parquet(index=False)
-        size = _folder_bytes(self.columns_folder(name)) + _folder_bytes(self.minari_folder() / "seqrl" / f"{name}-v0")
+        size = _folder_bytes(self.columns_folder(name)) + _folder_bytes(self.minari_dataset_folder(name))
         with self.database.transaction() as connection:
             cursor = connection.execute(
                 "UPDATE datasets SET facts = ?, size_bytes = ?, episodes = coalesce(?, episodes) WHERE name = ?",

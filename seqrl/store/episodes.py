@@ -31,7 +31,7 @@ STEPS_NAME = "steps"
 INDEX_NAME = "index.parquet"
 PACKED_NAME = "steps.npz"
 _PARTS_NAME = "parts"
-_COLUMNS = (
+EPISODE_COLUMNS = (
     "episode_id",
     "run",
     "decoding",
@@ -238,13 +238,13 @@ def _episode_row(record: EpisodeRecord, episode_id: int) -> dict[str, Any]:
         bool(record.truncated),
     )
     cell = {key: value.item() if isinstance(value, np.generic) else value for key, value in record.cell.items()}
-    return dict(zip(_COLUMNS, values, strict=True)) | cell
+    return dict(zip(EPISODE_COLUMNS, values, strict=True)) | cell
 
 
 def _episode_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
-    frame = pd.DataFrame(list(rows)) if rows else pd.DataFrame({column: [] for column in _COLUMNS})
+    frame = pd.DataFrame(list(rows)) if rows else pd.DataFrame({column: [] for column in EPISODE_COLUMNS})
     return frame.astype({"target": "float64"})
 
 

@@ -25,7 +25,7 @@ class NotFound(ValueError):
         elif names:
             remedy = f"there is {', '.join(names[:5])}{' and more' if len(names) > 5 else ''}"
         else:
-            remedy = f"there is no {what} yet"
+            remedy = "none exists yet"
         super().__init__(f"there is no {what} named {name}; {remedy}")
 
 

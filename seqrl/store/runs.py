@@ -20,6 +20,7 @@ _SELECT = (
     "SELECT r.*, j.state, j.started, j.finished, j.heartbeat, j.message, j.error "
     "FROM runs r LEFT JOIN jobs j ON j.id = r.job_id"
 )
+CHECKPOINT = "checkpoint"
 METRICS_NAME = "metrics.json"
 HISTOGRAMS_NAME = "histograms.json"
 
@@ -67,7 +68,7 @@ class RunTable(StoreBase):
 
     def has_checkpoint(self, name: str) -> bool:
         """Whether a run has weights that can act."""
-        return any(self.run_folder(name).rglob("model.safetensors"))
+        return (self.run_folder(name) / CHECKPOINT / "model.safetensors").is_file()
 
     def archive_run(self, name: str) -> None:
         """Hide a run; nothing of it is destroyed, and its name stays taken."""
@@ -123,9 +124,20 @@ class RunTable(StoreBase):
         """
         import pandas as pd
 
-        rows = [row for row in self._metric_rows(run) if row[0] > after_step]
-        frame = pd.DataFrame([{"step": step, "time_s": time_s, **values} for step, time_s, values in rows])
+        rows = self.metric_rows(run, after_step)
+        frame = pd.DataFrame([{"step": row.step, "time_s": row.time_s, **row.values} for row in rows])
         return frame if len(frame.columns) else pd.DataFrame({"step": [], "time_s": []})
+
+    def metric_rows(self, run: str, after_step: int = -1) -> list[MetricRow]:
+        """A run's curves as rows, by step."""
+        if self.bundled(run):
+            path = self.run_folder(run) / METRICS_NAME
+            rows = json.loads(path.read_text()) if path.is_file() else []
+            return [MetricRow(*row) for row in rows if row[0] > after_step]
+        found = self.database.rows(
+            "SELECT step, time_s, data FROM metrics WHERE run = ? AND step > ? ORDER BY step", (run, after_step)
+        )
+        return [MetricRow(row["step"], row["time_s"], json.loads(row["data"])) for row in found]
 
     def metric_series(self, runs: Sequence[str], metric: str) -> dict[str, tuple[list[int], list[float]]]:
         """One metric of many runs in one query, for small curves in a table: run → (steps, values)."""
@@ -139,7 +151,7 @@ class RunTable(StoreBase):
         )
         found = [(row["run"], row["step"], row["value"]) for row in rows]
         for run in filter(self.bundled, runs):
-            found += [(run, step, values[metric]) for step, _, values in self._metric_rows(run) if metric in values]
+            found += [(run, row.step, row.values[metric]) for row in self.metric_rows(run) if metric in row.values]
         for run, step, value in found:
             series[run][0].append(step)
             series[run][1].append(value)
@@ -171,13 +183,6 @@ class RunTable(StoreBase):
             Histogram(row["step"], row["name"], tuple(json.loads(row["edges"])), tuple(json.loads(row["counts"])))
             for row in rows
         ]
-
-    def _metric_rows(self, run: str) -> list[tuple[int, float, dict[str, float]]]:
-        if self.bundled(run):
-            path = self.run_folder(run) / METRICS_NAME
-            return [tuple(row) for row in json.loads(path.read_text())] if path.is_file() else []
-        rows = self.database.rows("SELECT step, time_s, data FROM metrics WHERE run = ? ORDER BY step", (run,))
-        return [(row["step"], row["time_s"], json.loads(row["data"])) for row in rows]
 
     def _update_run(self, name: str, **values: Any) -> None:
         self.check_writable(name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from seqrl.config import Spec
 from seqrl.files import atomic_write_text
-from seqrl.store.episodes import append_part, merge_parts, read_episodes, read_steps
+from seqrl.store.episodes import EPISODE_COLUMNS, append_part, merge_parts, read_episodes, read_steps
 from seqrl.store.records import EpisodeRecord
 from seqrl.store.rows import NotFound, SweepRow, spec_of_sweep
 from seqrl.store.runs import RunTable
@@ -107,6 +107,31 @@ class SweepTable(RunTable):
         self.sweep(sweep)
         return read_steps(self.sweep_folder(sweep), episode_id)
 
+    def episode_record(self, sweep: str, episode_id: int) -> EpisodeRecord:
+        """An episode as it was recorded.
+
+        Raises:
+            NotFound: if there is no such sweep or episode.
+        """
+        steps = self.episode_steps(sweep, episode_id)
+        row = self._episode_row(sweep, episode_id)
+        known = ("actions", "rewards", "returns_to_go", "action_probabilities")
+        return EpisodeRecord(
+            run=str(row["run"]),
+            decoding=str(row["decoding"]),
+            target=float(row["target"]) if row["target"] == row["target"] else None,
+            episode=int(row["episode"]),
+            seed=int(row["seed"]),
+            terminated=bool(row["terminated"]),
+            truncated=bool(row["truncated"]),
+            actions=steps["actions"],
+            rewards=steps["rewards"],
+            returns_to_go=steps["returns_to_go"],
+            action_probabilities=steps.get("action_probabilities"),
+            cell={str(name): row[name] for name in row.index if name not in EPISODE_COLUMNS},
+            extra={name: array for name, array in steps.items() if name not in known},
+        )
+
     def media_path(self, sweep: str, episode_id: int, format: str = "mp4") -> Path:
         """Where the video of an episode is, or will be once it is rendered.
 
@@ -115,19 +140,24 @@ class SweepTable(RunTable):
         Raises:
             NotFound: if there is no such sweep or episode.
         """
-        episodes = self.sweep_episodes(sweep)
-        row = episodes[episodes["episode_id"] == episode_id]
-        if not len(row):
-            raise NotFound("episode of the sweep", episode_id, ())
-        facts = self.run(str(row["run"].iloc[0])).facts
+        row = self._episode_row(sweep, episode_id)
+        facts = self.run(str(row["run"])).facts
         actions = self.episode_steps(sweep, episode_id)["actions"]
-        shown = [facts.environment, facts.environment_kwargs, facts.max_episode_steps, int(row["seed"].iloc[0])]
+        shown = [facts.environment, facts.environment_kwargs, facts.max_episode_steps, int(row["seed"])]
         digest = hashlib.sha256(json.dumps(shown, sort_keys=True).encode())
         digest.update(f"{actions.dtype.str} {actions.shape}".encode())
         digest.update(actions.tobytes())
         name = f"{digest.hexdigest()[:32]}.{format}"
         bundled = self.bundle.root / "media" / name if self.bundle.root else None
         return bundled if bundled and bundled.is_file() else self.home / "media" / name
+
+    def _episode_row(self, sweep: str, episode_id: int) -> pd.Series:
+        episodes = self.sweep_episodes(sweep)
+        rows = episodes[episodes["episode_id"] == episode_id]
+        if not len(rows):
+            raise NotFound(f"episode of the sweep {sweep}", episode_id, ())
+        row: pd.Series = rows.iloc[0]
+        return row
 
     def _set_sweep_archived(self, name: str, archived: bool) -> None:
         self.check_writable(name)

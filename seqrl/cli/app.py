@@ -1,0 +1,81 @@
+"""The commands put together, and the one place where an error becomes a sentence."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from seqrl import __version__
+from seqrl.cli import datasets, environments, jobs, sweeps
+from seqrl.cli import demo as demo_commands
+from seqrl.cli.doctor import doctor
+from seqrl.cli.render import render
+from seqrl.cli.session import Failure, Session
+from seqrl.cli.train import train
+from seqrl.config import explain
+
+app = typer.Typer(
+    name="seqrl",
+    help="See offline reinforcement learning as sequence modelling.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(environments.app, name="env")
+app.add_typer(datasets.app, name="dataset")
+app.add_typer(sweeps.app, name="sweep")
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(demo_commands.app, name="demo")
+app.command("train")(train)
+app.command("render")(render)
+app.command("doctor")(doctor)
+
+
+@app.callback()
+def _common(
+    context: typer.Context,
+    home: Annotated[
+        Path | None,
+        typer.Option(envvar="SEQRL_HOME", help="Where everything is kept.", show_default="~/.seqrl"),
+    ] = None,
+) -> None:
+    context.obj = Session(home)
+
+
+@app.command("version")
+def version() -> None:
+    """Say which version this is."""
+    typer.echo(__version__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    try:
+        code = app(args=arguments, standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except typer.Exit as exit_:
+        return exit_.exit_code
+    except typer.TyperException as error:
+        return _say(error.format_message(), error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        return _say("stopped; jobs that were started go on, see: python -m seqrl jobs list", 130)
+    except Failure as failure:
+        return _say(str(failure), failure.exit_code)
+    except ValidationError as error:
+        return _say(explain(error), 2)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe has seen enough; Python would complain on exit
+        return 0
+    except (ValueError, OSError, sqlite3.Error) as error:
+        return _say(str(error), 1)
+
+
+def _say(sentence: str, exit_code: int) -> int:
+    print(f"error: {' '.join(sentence.split())}", file=sys.stderr)
+    return exit_code

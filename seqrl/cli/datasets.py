@@ -1,0 +1,140 @@
+"""``dataset``: build, look at, put away and bring back."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Annotated, Any
+
+import typer
+
+from seqrl.cli.session import AsJson, Detach, Seed, session, show, show_table
+from seqrl.config import DatasetJob, DatasetSpec, apply_overrides, parse_mix
+from seqrl.registry import environment_row
+from seqrl.store import DatasetRow, JobRow, Store
+
+app = typer.Typer(help="Datasets.", no_args_is_help=True)
+
+
+@app.command("build")
+def build(
+    context: typer.Context,
+    environment: Annotated[str, typer.Option("--env", help="Registered Gymnasium id.")] = "CartPole-v1",
+    episodes: Annotated[int, typer.Option(help="How many episodes.")] = 2000,
+    mix: Annotated[
+        str | None, typer.Option(help="Shares of the tiers, such as poor=0.3,medium=0.4,expert=0.3.")
+    ] = None,
+    max_episode_steps: Annotated[int | None, typer.Option(help="Cut episodes off after so many steps.")] = None,
+    seed: Seed = 0,
+    name: Annotated[str | None, typer.Option(help="What to call it; made from the environment if missing.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Any further setting, such as environment_kwargs.gravity=1.")
+    ] = None,
+    detach: Detach = False,
+    as_json: AsJson = False,
+) -> None:
+    """Collect a dataset."""
+    here = session(context)
+    row = environment_row(environment)
+    shares = parse_mix(mix) if mix else dict(row.default_mix)
+    values: dict[str, Any] = {
+        "name": name or here.store.free_name("datasets", _short(environment)),
+        "environment": environment,
+        "episodes": episodes,
+        "behaviours": [behaviour.model_dump() for behaviour in row.behaviours(shares)],
+        "max_episode_steps": max_episode_steps,
+        "seed": seed,
+    }
+    spec = DatasetSpec.model_validate(apply_overrides(values, overrides or []))
+
+    def done(job: JobRow) -> None:
+        dataset = here.store.dataset(spec.name)
+        show(_values(dataset), as_json, _summary(dataset))
+
+    here.run(DatasetJob(spec=spec), as_json=as_json, detach=detach, on_success=done)
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    archived: Annotated[bool, typer.Option(help="Those that were deleted.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the datasets."""
+    rows = [_values(row) for row in session(context).store.datasets(archived)]
+    empty = "the archive is empty" if archived else "no datasets yet; start with: python -m seqrl dataset build"
+    columns = ("name", "state", "environment", "episodes", "steps", "mean_return", "std_return", "created")
+    show_table(rows if as_json else [_shown(row) for row in rows], as_json, columns, empty=empty)
+
+
+@app.command("info")
+def info(context: typer.Context, name: str, as_json: AsJson = False) -> None:
+    """Show what is known of a dataset."""
+    row = session(context).store.dataset(name)
+    values = _values(row) | {"facts": row.facts.model_dump(mode="json") if row.facts else None}
+    show(values | {"source": dict(row.source)}, as_json, _summary(row))
+
+
+@app.command("delete")
+def delete(context: typer.Context, name: str, as_json: AsJson = False) -> None:
+    """Put a dataset into the archive; nothing is destroyed."""
+    store = session(context).store
+    store.archive_dataset(name)
+    show(_values(store.dataset(name)), as_json, f"{name} is in the archive; bring it back with dataset restore {name}")
+
+
+@app.command("restore")
+def restore(context: typer.Context, name: str, as_json: AsJson = False) -> None:
+    """Bring a dataset back from the archive."""
+    store: Store = session(context).store
+    store.restore_dataset(name)
+    show(_values(store.dataset(name)), as_json, f"{name} is back")
+
+
+def _short(environment: str) -> str:
+    """``CartPole-v1`` → ``cartpole``."""
+    plain = re.sub(r"-v\d+$", "", environment.rpartition("/")[2]).lower()
+    return re.sub(r"[^a-z0-9._-]", "-", plain).lstrip("._-") or "dataset"
+
+
+def _values(row: DatasetRow) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "name": row.name,
+        "state": row.state,
+        "archived": row.archived,
+        "created": row.created,
+        "size_bytes": row.size_bytes,
+    }
+    if row.facts is not None:
+        values |= {
+            "environment": row.facts.environment,
+            "episodes": row.facts.episodes,
+            "steps": row.facts.steps,
+            "mean_return": row.facts.returns.mean,
+            "std_return": row.facts.returns.std,
+            "min_return": row.facts.returns.minimum,
+            "max_return": row.facts.returns.maximum,
+            "mean_return_by_tier": {tier: part.mean for tier, part in row.facts.returns_by_tier.items()},
+            "content_hash": row.facts.content_hash,
+        }
+    return values
+
+
+def _shown(values: dict[str, Any]) -> dict[str, Any]:
+    return values | {"created": time.strftime("%Y-%m-%d %H:%M", time.localtime(values["created"]))}
+
+
+def _summary(row: DatasetRow) -> str:
+    facts = row.facts
+    if facts is None:
+        return f"{row.name} is {row.state}"
+    lines = [
+        f"{row.name}: {facts.episodes:,} episodes and {facts.steps:,} steps of {facts.environment or 'no environment'}",
+        f"return {facts.returns.mean:.1f} ± {facts.returns.std:.1f}, "
+        f"from {facts.returns.minimum:g} to {facts.returns.maximum:g}",
+        *(f"  {tier}: {part.mean:.1f} ± {part.std:.1f}" for tier, part in facts.returns_by_tier.items()),
+        f"{facts.terminated_episodes:,} terminated, {facts.truncated_episodes:,} truncated; "
+        f"longest {facts.max_length:,} steps",
+        f"{(row.size_bytes or 0) / 1e6:.1f} MB, content {facts.content_hash[:16]}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,80 @@
+"""``render``: a recorded episode as a video."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seqrl.cli.session import AsJson, Detach, Session, session, show
+from seqrl.config import RenderJob, RenderSpec
+from seqrl.store import JobRow
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def render(
+    context: typer.Context,
+    sweep: Annotated[str, typer.Option(help="The sweep that measured it.")],
+    run: Annotated[str | None, typer.Option(help="The run that acted.")] = None,
+    target: Annotated[float | None, typer.Option(help="The return that it was asked for.")] = None,
+    decoding: Annotated[str | None, typer.Option(help="sampled or greedy.")] = None,
+    episode: Annotated[int, typer.Option(help="Number of the episode at that point.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Where to copy it: .mp4 or .gif.")] = None,
+    detach: Detach = False,
+    as_json: AsJson = False,
+) -> None:
+    """Replay a recorded episode into a video; the first that fits is taken."""
+    here = session(context)
+    format = out.suffix.lstrip(".").lower() if out else "mp4"
+    if format not in ("mp4", "gif"):
+        raise ValueError(f"--out is {out}; choose a name that ends with .mp4 or .gif")
+    if detach and out:
+        raise ValueError("--out needs the finished video; leave out --detach")
+    wanted = {"run": run, "target": target, "decoding": decoding, "episode": episode}
+    row = _find(here, sweep, {key: value for key, value in wanted.items() if value is not None})
+    spec = RenderSpec.model_validate({"sweep": sweep, "episode_id": int(row["episode_id"]), "format": format})
+
+    def done(job: JobRow) -> None:
+        video = here.store.media_path(sweep, spec.episode_id, format)
+        if out:
+            shutil.copyfile(video, out)
+        values = {
+            "path": str(out or video),
+            "episode_id": spec.episode_id,
+            "run": str(row["run"]),
+            "decoding": str(row["decoding"]),
+            "achieved_return": float(row["achieved_return"]),
+            "length": int(row["length"]),
+        }
+        text = f"{out or video}: {row['run']} ({row['decoding']}) achieved {row['achieved_return']:g}"
+        show(values, as_json, text)
+
+    here.run(RenderJob(spec=spec), as_json=as_json, detach=detach, on_success=done)
+
+
+def _find(here: Session, sweep: str, wanted: dict[str, str | float | int]) -> pd.Series:
+    """The first episode of a sweep that has these values.
+
+    Raises:
+        ValueError: naming the first value that no remaining episode has, and what there is.
+    """
+    episodes = here.store.sweep_episodes(sweep)
+    for column, value in wanted.items():
+        fitting = episodes[episodes[column] == value]
+        if not len(fitting):
+            there = ", ".join(_values(episodes[column])) or "nothing yet"
+            raise ValueError(f"{column} is {value} but the sweep {sweep} has {there}; choose one of them")
+        episodes = fitting
+    if not len(episodes):
+        raise ValueError(f"the sweep {sweep} has no episodes yet; wait for its first point")
+    first: pd.Series = episodes.iloc[0]
+    return first
+
+
+def _values(column: pd.Series) -> list[str]:
+    values = column.dropna().unique()[:20]
+    return [f"{value:g}" if isinstance(value, float) else str(value) for value in values]

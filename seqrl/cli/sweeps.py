@@ -1,0 +1,154 @@
+"""``sweep``: measure what runs achieve."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from seqrl import calibration
+from seqrl.cli.session import AsJson, Detach, Seed, Session, session, show_table
+from seqrl.config import (
+    BeamSweepJob,
+    BeamSweepSpec,
+    ReturnSweepJob,
+    ReturnSweepSpec,
+    apply_overrides,
+    parse_numbers,
+)
+from seqrl.store import JobRow
+
+app = typer.Typer(help="Sweeps: measure what runs achieve.", no_args_is_help=True)
+
+_DEFAULT_TARGETS = 11
+_POINT_COLUMNS = ("run", "decoding", "target", "n", "mean", "std", "low", "high")
+_CALIBRATION_COLUMNS = ("run", "decoding", "mae", "bias", "rank_correlation", "best")
+_DECODINGS = {"sampled": ["sampled"], "greedy": ["greedy"], "both": ["sampled", "greedy"]}
+
+Runs = Annotated[list[str], typer.Option("--run", help="A run to measure; may be repeated.")]
+Episodes = Annotated[int, typer.Option(help="Episodes for each point.")]
+SweepName = Annotated[str | None, typer.Option("--name", help="What to call the sweep; made from the run if missing.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="Any further setting, such as temperature=0.8.")]
+
+
+@app.command("rtg")
+def rtg(
+    context: typer.Context,
+    runs: Runs,
+    targets: Annotated[
+        str | None,
+        typer.Option(help="25,50,100 or 50:500:50; 11 evenly over the dataset's returns if missing."),
+    ] = None,
+    episodes: Episodes = 10,
+    decoding: Annotated[str, typer.Option(help="sampled, greedy or both.")] = "both",
+    seed: Seed = 0,
+    name: SweepName = None,
+    overrides: Overrides = None,
+    detach: Detach = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask for returns, and measure what is achieved."""
+    here = session(context)
+    if decoding not in _DECODINGS:
+        raise ValueError(f"decoding is {decoding!r}; choose one of {', '.join(_DECODINGS)}")
+    values: dict[str, Any] = {
+        "name": name or _free_name(here, runs, "rtg"),
+        "runs": runs,
+        "targets": list(parse_numbers(targets) if targets else default_targets(here, runs)),
+        "episodes": episodes,
+        "decodings": _DECODINGS[decoding],
+        "seed": seed,
+    }
+    spec = ReturnSweepSpec.model_validate(apply_overrides(values, overrides or []))
+
+    def done(job: JobRow) -> None:
+        table = here.store.sweep_episodes(spec.name)
+        result = calibration.to_json(*calibration.summarise(table, targets=spec.targets, seed=spec.seed))
+        if as_json:
+            typer.echo(json.dumps(result, indent=2))
+            return
+        show_table(result["points"], False, _POINT_COLUMNS, empty="nothing was measured")
+        show_table(result["calibration"], False, _CALIBRATION_COLUMNS, empty="nothing was measured")
+
+    here.run(ReturnSweepJob(spec=spec), as_json=as_json, detach=detach, on_success=done)
+
+
+@app.command("beam")
+def beam(
+    context: typer.Context,
+    runs: Runs,
+    widths: Annotated[str, typer.Option(help="Beam widths; 0 draws actions without planning.")] = "1,2,4,8,16,32",
+    horizons: Annotated[str, typer.Option(help="Steps imagined ahead.")] = "5,15",
+    episodes: Episodes = 10,
+    seed: Seed = 0,
+    name: SweepName = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Any further setting, such as planning.context=5.")
+    ] = None,
+    detach: Detach = False,
+    as_json: AsJson = False,
+) -> None:
+    """Plan with every beam width and horizon, and measure return and time per decision."""
+    here = session(context)
+    values: dict[str, Any] = {
+        "name": name or _free_name(here, runs, "beam"),
+        "runs": runs,
+        "widths": list(parse_numbers(widths, "widths")),
+        "horizons": list(parse_numbers(horizons, "horizons")),
+        "episodes": episodes,
+        "seed": seed,
+    }
+    spec = BeamSweepSpec.model_validate(apply_overrides(values, overrides or []))
+
+    def done(job: JobRow) -> None:
+        points = beam_points(here, spec)
+        columns = ("run", "width", "horizon", "n", "mean", "std", "low", "high", "seconds_per_decision")
+        if as_json:
+            typer.echo(json.dumps({"points": points}, indent=2))
+        else:
+            show_table(points, False, columns, empty="nothing was measured")
+
+    here.run(BeamSweepJob(spec=spec), as_json=as_json, detach=detach, on_success=done)
+
+
+@app.command("list")
+def list_(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the sweeps."""
+    rows = [
+        {
+            "name": row.name,
+            "kind": row.kind,
+            "state": row.state,
+            "progress": row.progress,
+            "runs": list(row.spec.runs),
+            "job_id": row.job_id,
+        }
+        for row in session(context).store.sweeps()
+    ]
+    show_table(rows, as_json, ("name", "kind", "state", "progress", "runs"), empty="no sweeps yet")
+
+
+def beam_points(here: Session, spec: BeamSweepSpec) -> list[dict[str, Any]]:
+    """Mean achieved return and seconds per decision of every run, width and horizon."""
+    by = ["run", "width", "horizon"]
+    episodes = here.store.sweep_episodes(spec.name)
+    points = calibration.points(episodes, by=by, seed=spec.seed)
+    seconds = episodes.groupby(by, as_index=False)["seconds_per_decision"].mean()
+    merged = points.merge(seconds, on=by, how="left")
+    columns = [*by, "n", "mean", "std", "low", "high", "seconds_per_decision"]
+    return calibration.to_json(merged[columns], merged[:0])["points"]
+
+
+def default_targets(here: Session, runs: Sequence[str]) -> tuple[float, ...]:
+    """Targets evenly over the returns of the data that the first run learned from."""
+    returns = here.store.run(runs[0]).facts.returns
+    width = (returns.maximum - returns.minimum) / (_DEFAULT_TARGETS - 1)
+    if width == 0:
+        return (returns.maximum,)
+    return tuple(float(f"{returns.minimum + i * width:.6g}") for i in range(_DEFAULT_TARGETS))
+
+
+def _free_name(here: Session, runs: Sequence[str], kind: str) -> str:
+    return here.store.free_name("sweeps", f"{runs[0].rpartition('/')[2]}-{kind}")

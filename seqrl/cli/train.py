@@ -1,0 +1,75 @@
+"""``train``: fit a model to a dataset."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from seqrl.cli.session import AsJson, Detach, Seed, session, show
+from seqrl.config import RunSpec, TrainJob, apply_overrides
+from seqrl.registry import MODELS
+from seqrl.store import JobRow, RunRow
+
+
+def train(
+    context: typer.Context,
+    dataset: Annotated[str, typer.Option(help="The data it learns from.")],
+    model: Annotated[str, typer.Option(help=f"One of {', '.join(MODELS)}.")] = "dt",
+    preset: Annotated[str, typer.Option(help="Named settings: quick or good.")] = "quick",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any setting, such as model.context_length=20 or training.steps=500."),
+    ] = None,
+    seed: Seed = 0,
+    name: Annotated[
+        str | None, typer.Option(help="What to call the run; made from dataset and model if missing.")
+    ] = None,
+    detach: Detach = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model on a dataset."""
+    here = session(context)
+    spec = run_spec(
+        dataset=dataset,
+        model=model,
+        preset=preset,
+        seed=seed,
+        name=name or here.store.free_name("runs", f"{dataset.rpartition('/')[2]}-{model}"),
+        overrides=overrides or [],
+    )
+
+    def done(job: JobRow) -> None:
+        run = here.store.run(spec.name)
+        best = "" if run.best_value is None else f", best validation loss {run.best_value:.4f}"
+        show(run_values(run), as_json, f"{run.name}: {run.step:,} steps{best}")
+
+    here.run(TrainJob(spec=spec), as_json=as_json, detach=detach, on_success=done)
+
+
+def run_spec(*, dataset: str, model: str, preset: str, seed: int, name: str, overrides: list[str]) -> RunSpec:
+    """The spec that a preset and overrides make.
+
+    Raises:
+        ValueError: naming a model or preset that does not exist and those that do.
+    """
+    if model not in MODELS:
+        raise ValueError(f"model is {model!r}; choose one of {', '.join(MODELS)}")
+    presets = MODELS[model].presets
+    if preset not in presets:
+        raise ValueError(f"preset is {preset!r}; choose one of {', '.join(presets)}")
+    values: dict[str, Any] = {
+        "name": name,
+        "dataset": dataset,
+        "model": {"kind": model, **presets[preset].model},
+        "training": dict(presets[preset].training),
+        "preset": preset,
+        "seed": seed,
+    }
+    return RunSpec.model_validate(apply_overrides(values, overrides))
+
+
+def run_values(run: RunRow) -> dict[str, Any]:
+    """A run as plain values."""
+    fields = ("name", "state", "step", "steps", "best_value", "created", "started", "finished", "message", "job_id")
+    return {field: getattr(run, field) for field in fields} | {"spec": run.spec.model_dump(mode="json")}

@@ -1,0 +1,169 @@
+"""Write the read-only bundle from a home: the same layout, small enough to live in a repository.
+
+Step arrays are packed without loss into the smallest type that holds them, except action probabilities, which are
+rounded to half precision and kept only for the first episodes of every cell; ``index.json`` says so.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seqrl.files import atomic_folder
+from seqrl.store.bundle import BUNDLE_PREFIX, INDEX_NAME
+from seqrl.store.episodes import EPISODES_NAME, PACKED_NAME, STEPS_NAME
+from seqrl.store.episodes import INDEX_NAME as STEP_INDEX_NAME
+from seqrl.store.runs import HISTOGRAMS_NAME, METRICS_NAME
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from seqrl.store import Store
+
+BUNDLE_VERSION = 1
+_HALF_PRECISION = "action_probabilities"
+_EPISODES_WITH_PROBABILITIES = 4
+_NOTE = (
+    f"{_HALF_PRECISION} are rounded to half precision and kept for the first {_EPISODES_WITH_PROBABILITIES} "
+    "episodes of every point; everything else is exact"
+)
+_LEFT_OUT = ("training_state*", "events", "log.txt", ".*")
+
+
+def export_bundle(
+    store: Store,
+    folder: Path,
+    *,
+    datasets: Sequence[str],
+    runs: Sequence[str],
+    sweeps: Sequence[str],
+    media: Sequence[tuple[str, int]],
+    command: str,
+) -> None:
+    """Write a bundle that replaces an older one in one step.
+
+    Args:
+        store: an authoring home, in which the names start with ``demo/``.
+        folder: the bundle.
+        datasets: kept as facts and episode tables; their columns are rebuilt from their specs when needed.
+        runs: kept with the weights that act, curves and histograms.
+        sweeps: kept with all records.
+        media: (sweep, episode id) whose rendered videos are kept.
+        command: what makes this bundle, for its index.
+
+    Raises:
+        NotFound: if something of it does not exist.
+    """
+    with atomic_folder(folder) as target:
+        index = {
+            "version": BUNDLE_VERSION,
+            "command": command,
+            "note": _NOTE,
+            "datasets": [_dataset(store, name, target) for name in datasets],
+            "runs": [_run(store, name, target) for name in runs],
+            "sweeps": [_sweep(store, name, target) for name in sweeps],
+        }
+        (target / INDEX_NAME).write_text(json.dumps(index, indent=1, sort_keys=True) + "\n")
+        (target / "media").mkdir()
+        for sweep, episode_id in media:
+            video = store.media_path(sweep, episode_id)
+            for path in (video, video.with_suffix(".png")):
+                shutil.copyfile(path, target / "media" / path.name)
+
+
+def _dataset(store: Store, name: str, target: Path) -> dict[str, Any]:
+    row = store.dataset(name)
+    folder = _new_folder(target / "datasets", name)
+    store.dataset_episodes(name).to_parquet(folder / EPISODES_NAME, index=False, compression="zstd")
+    facts = row.facts.model_dump(mode="json") if row.facts else None
+    return {
+        "name": name,
+        "source": dict(row.source),
+        "facts": facts,
+        "created": row.created,
+        "size_bytes": row.size_bytes,
+    }
+
+
+def _run(store: Store, name: str, target: Path) -> dict[str, Any]:
+    row = store.run(name)
+    folder = target / "runs" / name.removeprefix(BUNDLE_PREFIX)
+    shutil.copytree(store.run_folder(name), folder, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+    (folder / METRICS_NAME).write_text(
+        json.dumps([[m.step, m.time_s, dict(m.values)] for m in store.metric_rows(name)])
+    )
+    histograms = [vars(histogram) for histogram in store.histograms(name)]
+    (folder / HISTOGRAMS_NAME).write_text(json.dumps(histograms))
+    return {
+        "name": name,
+        "spec": row.spec.model_dump(mode="json"),
+        "facts": row.facts.model_dump(mode="json"),
+        "step": row.step,
+        "best_value": row.best_value,
+        "created": row.created,
+        "started": row.started,
+        "finished": row.finished,
+        "note": row.note,
+        "tags": list(row.tags),
+    }
+
+
+def _sweep(store: Store, name: str, target: Path) -> dict[str, Any]:
+    import pandas as pd
+
+    row = store.sweep(name)
+    source = store.sweep_folder(name)
+    folder = _new_folder(target / "sweeps", name)
+    shutil.copyfile(source / "spec.json", folder / "spec.json")
+    episodes = store.sweep_episodes(name)
+    episodes.to_parquet(folder / EPISODES_NAME, index=False, compression="zstd")
+    (folder / STEPS_NAME).mkdir()
+    index = pd.read_parquet(source / STEPS_NAME / STEP_INDEX_NAME)
+    blocks = {
+        block: np.load(source / STEPS_NAME / f"{block}.npy", allow_pickle=False) for block in index["block"].unique()
+    }
+    index, blocks = _without_most_probabilities(index, blocks, episodes)
+    packed = {block: _smallest(array, lossy=block.startswith(_HALF_PRECISION)) for block, array in blocks.items()}
+    np.savez_compressed(folder / STEPS_NAME / PACKED_NAME, allow_pickle=False, **packed)
+    index.to_parquet(folder / STEPS_NAME / STEP_INDEX_NAME, index=False, compression="zstd")
+    return {"name": name, "kind": row.kind, "spec": row.spec.model_dump(mode="json"), "created": row.created}
+
+
+def _without_most_probabilities(
+    index: pd.DataFrame, blocks: dict[str, np.ndarray], episodes: pd.DataFrame
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    few = set(episodes.loc[episodes["episode"] < _EPISODES_WITH_PROBABILITIES, "episode_id"])
+    index = index[(index["field"] != _HALF_PRECISION) | index["episode_id"].isin(few)].copy()
+    kept = dict(blocks)
+    for block in index.loc[index["field"] == _HALF_PRECISION, "block"].unique():
+        rows = index[index["block"] == block]
+        kept[block] = np.concatenate([blocks[block][row.start : row.stop] for row in rows.itertuples()])
+        stops = (rows["stop"] - rows["start"]).cumsum()
+        index.loc[rows.index, "start"] = stops - (rows["stop"] - rows["start"])
+        index.loc[rows.index, "stop"] = stops
+    return index.reset_index(drop=True), kept
+
+
+def _smallest(array: np.ndarray, lossy: bool = False) -> np.ndarray:
+    """The same values in the smallest type that holds them exactly; in half precision if ``lossy``."""
+    if lossy:
+        return array.astype(np.float16)
+    for dtype in (np.uint8, np.int8, np.int16, np.float16, np.int32, np.float32):
+        if np.dtype(dtype).itemsize >= array.dtype.itemsize:
+            break
+        with np.errstate(invalid="ignore", over="ignore"):
+            smaller = array.astype(dtype)
+        if np.array_equal(smaller.astype(array.dtype), array, equal_nan=array.dtype.kind == "f"):
+            return smaller
+    return array
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    folder = parent / name.removeprefix(BUNDLE_PREFIX)
+    folder.mkdir(parents=True)
+    return folder

@@ -1,0 +1,104 @@
+"""Carry out a dataset job: collect, store, measure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seqrl.config import DatasetSpec
+from seqrl.datasets import BuildStopped, build
+from seqrl.environments import EnvironmentFacts
+from seqrl.environments.behaviours import MakeController
+from seqrl.store import Store
+from seqrl.store.columns import Columns
+from seqrl.worker.context import JobContext, Stopped
+
+if TYPE_CHECKING:
+    from seqrl.policies import SequencePolicy
+
+_RUN_POLICY = "run:"
+
+
+def run(context: JobContext, spec: DatasetSpec) -> None:
+    """Build a dataset and declare it ready."""
+    store = context.store
+    try:
+        facts = build(
+            spec,
+            store.columns_folder(spec.name),
+            store.minari_folder(),
+            on_progress=context.progress,
+            should_stop=context.should_stop,
+            policies=run_policies(store, spec),
+        )
+    except BuildStopped as error:
+        raise Stopped from error
+    store.set_dataset_facts(spec.name, facts, Columns.open(store.columns_folder(spec.name)).episodes)
+    returns = facts.returns
+    context.log(f"{facts.episodes:,} episodes, {facts.steps:,} steps, return {returns.mean:.1f} ± {returns.std:.1f}")
+
+
+def run_policies(store: Store, spec: DatasetSpec) -> dict[str, MakeController]:
+    """The trained runs among the behaviours: ``run:NAME`` → what makes its controller."""
+    wanted = {item.policy for item in spec.behaviours if item.policy.startswith(_RUN_POLICY)}
+    return {policy: _Maker(store, policy.removeprefix(_RUN_POLICY)) for policy in sorted(wanted)}
+
+
+class _Maker:
+    """Makes the controller of a run, once it is known where it will act."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store, self._name = store, name
+
+    def __call__(self, facts: EnvironmentFacts) -> RunController:
+        from seqrl.checkpoints import load_model
+
+        model, spec, trained_on = load_model(self._store.run_folder(self._name))
+        for what in ("observation", "action"):
+            theirs, ours = getattr(trained_on, what), getattr(facts, what)
+            if (theirs.kind, theirs.size) != (ours.kind, ours.size):
+                raise ValueError(
+                    f"the run {self._name} knows {what}s of {theirs.size} numbers ({theirs.kind}) but "
+                    f"{facts.environment} has {ours.size} ({ours.kind}); choose a run of this environment"
+                )
+        return RunController(model, spec.model, trained_on)
+
+
+class RunController:
+    """A trained run as a behaviour: sampled, and asked for the best return that its data holds."""
+
+    def __init__(self, model: Any, spec: Any, facts: Any) -> None:
+        self._model, self._spec, self._facts = model, spec, facts
+        self._policy: SequencePolicy | None = None
+
+    def reset(self, seeds: Sequence[int]) -> None:
+        """Begin an episode for each seed."""
+        from seqrl.policies import SequencePolicy
+
+        count = len(seeds)
+        self._policy = SequencePolicy(
+            self._model,
+            self._spec,
+            self._facts,
+            seeds=list(seeds),
+            targets=np.full(count, self._facts.returns.maximum),
+            sampled=np.ones(count, dtype=bool),
+        )
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Actions of the present timestep.
+
+        The request stays what it was: a controller is not told rewards.
+        """
+        if self._policy is None:
+            raise RuntimeError("the controller acts before its first reset")
+        actions: np.ndarray = self._policy.act(observations).actions
+        self._policy.timestep += 1
+        return actions
+
+    def keep(self, running: np.ndarray) -> None:
+        """Forget the episodes where ``running`` is false."""
+        if self._policy is not None:
+            self._policy.keep(running)
