@@ -65,7 +65,7 @@ class SweepProgress:
 
     Attributes:
         fraction: 0 to 1, of the steps that all episodes would take if none ended before the time limit.
-        steps: environment steps taken so far.
+        steps: environment steps taken since the sweep was started or resumed.
         episodes: episodes finished so far.
     """
 
@@ -125,8 +125,9 @@ def return_sweep(
     runs = {run: (actor.spec, actor.facts) for run, actor in actors.items()}
     check_return_sweep(spec, runs)
     measured = {Cell(run, decoding, _target(target)) for run, decoding, target in done}  # type: ignore[arg-type]
-    cells = [cell for cell in sweep_cells(spec, runs) if cell not in measured]
-    meter = _Meter(len(cells) * spec.episodes, on_progress)
+    planned = sweep_cells(spec, runs)
+    cells = [cell for cell in planned if cell not in measured]
+    meter = _Meter(len(planned) * spec.episodes, (len(planned) - len(cells)) * spec.episodes, on_progress)
     for run, actor in actors.items():
         plans = [
             Plan(cell, episode, spec.seed) for cell in cells if cell.run == run for episode in range(spec.episodes)
@@ -259,10 +260,9 @@ def _chunks(plans: Sequence[Plan], cell_size: int, largest: int) -> Iterator[Seq
 class _Meter:
     """Counts steps and episodes of a whole sweep, and tells how far it is."""
 
-    def __init__(self, planned: int, tell: Callable[[SweepProgress], None]) -> None:
-        self.planned, self.tell = planned, tell
+    def __init__(self, planned: int, episodes: int, tell: Callable[[SweepProgress], None]) -> None:
+        self.planned, self.episodes, self.tell = planned, episodes, tell
         self.steps = 0
-        self.episodes = 0
 
     def step(self, share: float, running: int) -> None:
         """One step of the running episodes, ``share`` of the way to their time limit."""

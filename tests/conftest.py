@@ -2,5 +2,5 @@
 
 import os
 
-# Tests run side by side, one process a core: more threads than that only wait for each other (measured: 16 times slower).
+# Tests run side by side, one process a core: more threads only wait for each other (measured: 16 times slower).
 os.environ.setdefault("OMP_NUM_THREADS", "1")
