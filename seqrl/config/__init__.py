@@ -7,6 +7,22 @@ these frozen models; a refused value has the same one sentence everywhere (`expl
 from seqrl.config.base import NAME_PATTERN, Name, Spec, apply_overrides, explain, setting
 from seqrl.config.datasets import BehaviourSpec, DatasetSpec, parse_mix
 from seqrl.config.facts import DatasetFacts, ReturnSummary, SpaceFacts
+from seqrl.config.imports import (
+    DeriveJob,
+    DeriveSpec,
+    DownloadJob,
+    DownloadSpec,
+    EpisodePart,
+    ExportJob,
+    ExportSpec,
+    ImportFormat,
+    ImportJob,
+    ImportSpec,
+    OpenLoopJob,
+    OpenLoopSpec,
+    RunImportJob,
+    RunImportSpec,
+)
 from seqrl.config.jobs import (
     BeamSweepJob,
     DatasetJob,
@@ -78,4 +94,18 @@ __all__ = [
     "parse_model",
     "parse_numbers",
     "setting",
+    "DeriveJob",
+    "DeriveSpec",
+    "DownloadJob",
+    "DownloadSpec",
+    "EpisodePart",
+    "ExportJob",
+    "ExportSpec",
+    "ImportFormat",
+    "ImportJob",
+    "ImportSpec",
+    "OpenLoopJob",
+    "OpenLoopSpec",
+    "RunImportJob",
+    "RunImportSpec",
 ]

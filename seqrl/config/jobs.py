@@ -8,6 +8,7 @@ from pydantic import Field, TypeAdapter
 
 from seqrl.config.base import Spec
 from seqrl.config.datasets import DatasetSpec
+from seqrl.config.imports import DeriveJob, DownloadJob, ExportJob, ImportJob, OpenLoopJob, RunImportJob
 from seqrl.config.planning import BeamSweepSpec
 from seqrl.config.sweeps import RenderSpec, ReturnSweepSpec
 from seqrl.config.training import RunSpec
@@ -48,7 +49,20 @@ class RenderJob(Spec):
     spec: RenderSpec
 
 
-JobSpec = Annotated[DatasetJob | TrainJob | ReturnSweepJob | BeamSweepJob | RenderJob, Field(discriminator="kind")]
+JobSpec = Annotated[
+    DatasetJob
+    | TrainJob
+    | ReturnSweepJob
+    | BeamSweepJob
+    | RenderJob
+    | ImportJob
+    | DownloadJob
+    | DeriveJob
+    | ExportJob
+    | RunImportJob
+    | OpenLoopJob,
+    Field(discriminator="kind"),
+]
 
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(JobSpec)
 
