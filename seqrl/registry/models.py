@@ -1,0 +1,111 @@
+"""Models: their specs, their networks, their presets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from seqrl.config import (
+    BehaviourCloningSpec,
+    DecisionTransformerSpec,
+    Spec,
+    TrajectoryTransformerSpec,
+)
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A kind of model: its spec, its implementation, its place in the visual language.
+
+    Attributes:
+        kind: the ``kind`` field of its spec.
+        title: long name.
+        label: short name for chart labels.
+        spec: its spec class.
+        model: ``module:class`` of the network, built by ``class.build(spec, facts, seed)``.
+        presets: preset → (model values, training values, honest duration in seconds on two cores).
+        conditioned: whether it listens to a target return.
+    """
+
+    kind: str
+    title: str
+    label: str
+    spec: type[Spec]
+    model: str
+    presets: Mapping[str, Preset]
+    conditioned: bool
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Named settings of a model and its training, with the duration measured on two cores."""
+
+    title: str
+    model: Mapping[str, Any]
+    training: Mapping[str, Any]
+    seconds: float
+
+
+_ACTION_PRESETS = {
+    "quick": Preset(
+        title="Quick",
+        model={"embedding_dim": 64, "layers": 3, "context_length": 20},
+        training={"steps": 3000, "batch_size": 64, "learning_rate": 1e-3, "warmup_steps": 100},
+        seconds=60,
+    ),
+    "good": Preset(
+        title="Good",
+        model={"embedding_dim": 128, "layers": 3, "context_length": 20},
+        training={"steps": 15000, "batch_size": 64, "learning_rate": 6e-4, "warmup_steps": 500},
+        seconds=600,
+    ),
+}
+
+_PLANNING_PRESETS = {
+    "quick": Preset(
+        title="Quick",
+        model={"embedding_dim": 64, "layers": 3, "heads": 4, "context_length": 10},
+        training={"steps": 3000, "batch_size": 64, "learning_rate": 1e-3, "warmup_steps": 100},
+        seconds=120,
+    ),
+    "good": Preset(
+        title="Good",
+        model={"embedding_dim": 128, "layers": 4, "heads": 4, "context_length": 10},
+        training={"steps": 10000, "batch_size": 64, "learning_rate": 6e-4, "warmup_steps": 500},
+        seconds=1500,
+    ),
+}
+
+MODELS: dict[str, ModelRow] = {
+    row.kind: row
+    for row in (
+        ModelRow(
+            kind="dt",
+            title="Decision Transformer",
+            label="DT",
+            spec=DecisionTransformerSpec,
+            model="seqrl.models.decision_transformer:DecisionTransformer",
+            presets=_ACTION_PRESETS,
+            conditioned=True,
+        ),
+        ModelRow(
+            kind="bc",
+            title="Behaviour cloning",
+            label="BC",
+            spec=BehaviourCloningSpec,
+            model="seqrl.models.decision_transformer:BehaviourCloning",
+            presets=_ACTION_PRESETS,
+            conditioned=False,
+        ),
+        ModelRow(
+            kind="tt",
+            title="Trajectory Transformer",
+            label="TT",
+            spec=TrajectoryTransformerSpec,
+            model="seqrl.models.trajectory_transformer:TrajectoryTransformer",
+            presets=_PLANNING_PRESETS,
+            conditioned=True,
+        ),
+    )
+}
