@@ -15,6 +15,8 @@ from seqrl.plots.datasets import (
     return_to_go_fan,
     return_to_go_fan_info,
 )
+from seqrl.plots.episode_figure import episode_strips, move_cursor
+from seqrl.plots.episodes import EpisodeTrace, episode_strips_info, step_sentence
 from seqrl.plots.runs import parallel_runs, parallel_runs_info
 from seqrl.plots.sentences import sentence
 from seqrl.plots.sweep_figure import rtg_sweep
@@ -24,14 +26,18 @@ from seqrl.plots.training import sparkline, training_curves, training_curves_inf
 from seqrl.plots.weights import weight_histograms, weight_histograms_info
 
 __all__ = [
+    "EpisodeTrace",
     "Theme",
     "action_distribution",
     "action_distribution_info",
     "coverage",
     "coverage_info",
+    "episode_strips",
+    "episode_strips_info",
     "family_colour",
     "length_histogram",
     "length_histogram_info",
+    "move_cursor",
     "parallel_runs",
     "parallel_runs_info",
     "percentile_curve",
@@ -44,6 +50,7 @@ __all__ = [
     "rtg_sweep_info",
     "sentence",
     "sparkline",
+    "step_sentence",
     "training_curves",
     "training_curves_info",
     "weight_histograms",

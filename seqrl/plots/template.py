@@ -173,10 +173,17 @@ def data_greys(count: int, theme: Theme) -> list[str]:
     return [mix(faint, middle, step) if step <= 1 else mix(middle, strong, step - 1) for step in steps]
 
 
-def sequential(colour: str, theme: Theme) -> list[list[Any]]:
-    """Plotly colour scale from the background to a colour, for densities and probabilities."""
-    background = PALETTES[theme].background
-    ink = PALETTES[theme].ink
+def sequential(colour: str, theme: Theme, deep: bool = True) -> list[list[Any]]:
+    """Plotly colour scale from the background to a colour.
+
+    Args:
+        colour: ``#RRGGBB``.
+        theme: light or dark.
+        deep: go on from the colour towards the ink, as densities need; probabilities end at the colour itself.
+    """
+    background, ink = PALETTES[theme].background, PALETTES[theme].ink
+    if not deep:
+        return [[0.0, background], [1.0, colour]]
     stops = ((0.0, background), (0.35, mix(background, colour, 0.4)), (0.75, colour), (1.0, mix(colour, ink, 0.45)))
     return [[share, shade] for share, shade in stops]
 

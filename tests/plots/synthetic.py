@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from seqrl.plots import EpisodeTrace
+
 
 def sweep_episodes(runs, targets, episodes=32, seed=0, low=0.0, high=500.0):
     """An episode table: a sampled DT follows, a greedy one goes to the top, a BC stays at its data."""
@@ -86,3 +88,21 @@ def run_table(runs=12, seed=0):
     )
     table["best_value"] = -0.4 - 0.1 * rng.random(runs)
     return table
+
+
+def trace(label, kind="dt", steps=200, target=200.0, actions=2, continuous=0, probabilities=True, seed=0):
+    """One episode: rewards of one, a falling return-to-go, actions with their probabilities."""
+    rng = np.random.default_rng(seed)
+    rewards = np.ones(steps)
+    returns_to_go = target - np.arange(steps)
+    if continuous:
+        mean = np.sin(np.arange(steps)[:, None] / 15 + np.arange(continuous))
+        std = np.full_like(mean, 0.2)
+        drawn = (mean + std * rng.standard_normal(mean.shape)).astype(np.float32)
+        both = np.stack([mean, std], axis=1)
+        return EpisodeTrace(label, kind, rewards, returns_to_go, drawn, both if probabilities else None, None, seed)
+    scores = rng.standard_normal((steps, actions)).cumsum(axis=0) * 0.5
+    shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    chosen = np.array([rng.choice(actions, p=row) for row in shares])
+    return EpisodeTrace(label, kind, rewards, returns_to_go, chosen, shares if probabilities else None, None, seed)
