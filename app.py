@@ -1,0 +1,30 @@
+"""The dashboard: ``streamlit run app.py``. Pages are scripts in ``pages/``; what they share is in ``pages/shared/``."""
+
+import streamlit as st
+
+from pages.shared.charts import load_library
+from pages.shared.frame import ICON, dress, problems
+from pages.shared.jobs import sidebar_status
+
+st.set_page_config(page_title="seqrl", page_icon=ICON, layout="wide", initial_sidebar_state=220)
+
+page = st.navigation(
+    {
+        "Learn": [
+            st.Page("pages/home.py", title="Home", icon=":material/home:", default=True),
+        ],
+        "Build": [
+            st.Page("pages/datasets.py", title="Datasets", icon=":material/database:"),
+            st.Page("pages/train.py", title="Train", icon=":material/model_training:"),
+            st.Page("pages/runs.py", title="Runs", icon=":material/monitoring:"),
+        ],
+        "Compare": [
+            st.Page("pages/rtg_sweep.py", title="RTG sweep", icon=":material/target:"),
+        ],
+    }
+)
+dress()
+with problems():
+    sidebar_status()
+    page.run()
+load_library()

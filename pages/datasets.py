@@ -1,0 +1,150 @@
+"""Datasets: what the models learn from; collect, look, put away."""
+
+import pandas as pd
+import streamlit as st
+
+from pages.shared.dataset_form import new_dataset
+from pages.shared.dataset_view import VIEWS, show
+from pages.shared.exports import csv_button
+from pages.shared.frame import empty_state, heading, open_store
+from pages.shared.jobs import ago, progress
+from seqrl.plots.format import count, number, percent, size
+from seqrl.store import DatasetRow
+
+heading("Datasets", "What do the models learn from: who played, how well, and what was never tried?")
+store = open_store()
+
+
+def overview(rows: list[DatasetRow]) -> pd.DataFrame:
+    """The datasets as a table."""
+    return pd.DataFrame(
+        [
+            {
+                "name": row.name,
+                "environment": row.facts.environment if row.facts else str(row.source.get("environment", "")),
+                "episodes": row.facts.episodes if row.facts else None,
+                "steps": row.facts.steps if row.facts else None,
+                "mean return": row.facts.returns.mean if row.facts else None,
+                "size": size(row.size_bytes) if row.size_bytes else "–",
+                "created": ago(row.created),
+                "state": row.state,
+            }
+            for row in rows
+        ]
+    )
+
+
+def detail(row: DatasetRow) -> None:
+    """Everything about one dataset."""
+    facts = row.facts
+    if facts is None:
+        if row.job_id is not None:
+            progress(row.job_id, f"dataset.{row.name}")
+        return
+    cells = st.grid("auto", min_column_width=150)
+    cells.metric("Episodes", number(facts.episodes))
+    cells.metric("Steps", number(facts.steps))
+    cells.metric("Mean return", number(facts.returns.mean), help=f"Standard deviation {number(facts.returns.std)}.")
+    cells.metric("Best return", number(facts.returns.maximum))
+    cells.metric("Longest episode", count(facts.max_length, "step"))
+    cells.metric(
+        "Cut off",
+        percent(facts.truncated_episodes / max(1, facts.episodes)),
+        help="Episodes that ended at the time limit: their return is only a lower bound of what would have come.",
+    )
+    view = st.segmented_control(
+        "View", VIEWS, default=VIEWS[0], required=True, key="view", bind="query-params", label_visibility="collapsed"
+    )
+    show(row, view)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.page_link(
+            "pages/train.py", label="Train on it", icon=":material/model_training:", query_params={"dataset": row.name}
+        )
+        if not store.bundled(row.name) and st.button(
+            "Archive", icon=":material/archive:", type="tertiary", key="dataset.archive", help="Hidden, not destroyed."
+        ):
+            store.archive_dataset(row.name)
+            st.toast(f"{row.name} is archived; find it under Archive.")
+            st.rerun()
+
+
+def explore(rows: list[DatasetRow]) -> None:
+    """Choose a dataset and look at it."""
+    names = [row.name for row in rows]
+    name = st.selectbox("Dataset", names, key="dataset", bind="query-params")
+    row = rows[names.index(name)]
+    detail(row)
+    with st.expander(f"All {count(len(rows), 'dataset')}", icon=":material/list:"):
+        table = overview(rows)
+        st.dataframe(table, hide_index=True, alt="All datasets")
+        csv_button(table, "datasets")
+
+
+def archive() -> None:
+    """Datasets that were put away, and the way back."""
+    rows = store.datasets(archived=True)
+    if not rows:
+        st.info("Nothing is archived. Archived datasets are hidden, not destroyed.", icon=":material/archive:")
+    for row in rows:
+        told, button = st.columns([5, 1], vertical_alignment="center")
+        told.markdown(f"**{row.name}** · {count(row.facts.episodes, 'episode') if row.facts else row.state}")
+        if button.button("Restore", icon=":material/unarchive:", key=f"restore.{row.name}"):
+            store.restore_dataset(row.name)
+            st.rerun()
+
+
+def build() -> None:
+    """The form, and the progress of what it started."""
+    job = new_dataset(store)
+    if job is not None:
+        st.session_state["dataset.job"] = job.id
+    if "dataset.job" not in st.session_state:
+        return
+    job = store.job(st.session_state["dataset.job"])
+    name = job.name
+    progress(job.id, "dataset.progress")
+    if job.state == "succeeded":
+        facts = store.dataset(job.name).facts
+        mean = f" with a mean return of {number(facts.returns.mean)}" if facts else ""
+        st.success(
+            f"{job.name} is built: {count(facts.episodes, 'episode') if facts else ''}{mean}.",
+            icon=":material/check_circle:",
+        )
+
+        def look() -> None:
+            """Go to the new dataset (before the widgets of the page are drawn)."""
+            st.session_state["do"] = "Explore"
+            st.session_state["dataset"] = name
+
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.button("Look at it", icon=":material/search:", on_click=look, key="dataset.look")
+            st.page_link(
+                "pages/train.py", label="Train on it", icon=":material/model_training:", query_params={"dataset": name}
+            )
+
+
+rows = store.datasets()
+modes = ["Explore", "Build", "Archive"]
+mode = st.segmented_control(
+    "What to do",
+    modes,
+    default="Explore",
+    required=True,
+    key="do",
+    bind="query-params",
+    label_visibility="collapsed",
+)
+if mode == "Build":
+    build()
+elif mode == "Archive":
+    archive()
+elif rows:
+    explore(rows)
+else:
+    empty_state(
+        "There is no dataset yet",
+        "Let a mixture of good and bad behaviours play; the default one takes a few seconds.",
+        "Build a dataset",
+        "pages/datasets.py",
+        {"do": "Build"},
+    )

@@ -1,0 +1,93 @@
+"""Home: from the bundled demo and without a click, what asking for a return does."""
+
+import pandas as pd
+import streamlit as st
+
+from pages.shared.charts import chart
+from pages.shared.frame import empty_state, heading, open_store, presenting, style, two_columns
+from pages.shared.sweep_view import clip, dataset_returns, labels, measured, typical
+from pages.shared.videos import play
+from seqrl import plots
+from seqrl.store import SweepRow
+
+IDEA = (
+    "A **Decision Transformer** has only read recordings: good, middling and bad episodes of a pole being balanced. "
+    "From them it learns to answer one question: *what would somebody do here who is about to collect this much "
+    "reward?* So you can ask it for a little, and it lets the pole fall in time; or for a lot, and it balances. "
+    "The reward that is still to come is called the **return-to-go**, $\\hat R_t$."
+)
+
+
+def shown_sweep() -> SweepRow | None:
+    """The demo's sweep; without a demo, the newest finished one."""
+    finished = [row for row in open_store().sweeps() if row.kind == "sweep_rtg" and row.state == "succeeded"]
+    return next(iter(finished), None)
+
+
+def three_episodes(sweep: SweepRow, episodes: pd.DataFrame, kinds: dict[str, str]) -> list[pd.Series]:
+    """A typical sampled episode at the lowest, the middle and the highest target whose video is there."""
+    store = open_store()
+    listening = [run for run, kind in kinds.items() if kind in ("dt", "tt")]
+    asked = episodes[episodes["run"].isin(listening[:1]) & episodes["target"].notna()]
+    sampled = asked[asked["decoding"] == "sampled"]
+    asked = sampled if len(sampled) else asked
+    targets = sorted(asked["target"].unique())
+    if not targets:
+        return []
+    chosen = []
+    for target in dict.fromkeys((targets[0], targets[len(targets) // 2], targets[-1])):
+        of_target = asked[asked["target"] == target]
+        row = of_target[of_target["episode_id"] == typical(of_target)].iloc[0]
+        if store.media_path(sweep.name, int(row["episode_id"])).is_file():
+            chosen.append(row)
+    return chosen
+
+
+heading("Ask for a return, and watch what you get", "Offline reinforcement learning, seen as predicting a sequence.")
+sweep = shown_sweep()
+if sweep is None:
+    st.markdown(IDEA)
+    empty_state(
+        "Nothing is measured yet",
+        "Collect a small dataset, train a model on it, and ask it for returns; the first two take about two minutes. "
+        "Or build the bundled demo on the command line: `python -m seqrl demo build`.",
+        "Build a dataset",
+        "pages/datasets.py",
+        {"do": "Build"},
+    )
+    st.stop()
+
+data = measured(sweep)
+episodes = three_episodes(sweep, data.episodes, data.kinds)
+info = plots.rtg_sweep_info(
+    data.points,
+    kinds=data.kinds,
+    labels=labels(data.kinds),
+    episodes=data.episodes,
+    dataset_returns=dataset_returns(open_store(), sweep),
+)
+chart_side, film_side = two_columns()
+with film_side:
+    if not presenting():
+        st.markdown(IDEA)
+    if episodes:
+        play([clip(sweep, row, data.kinds[row["run"]], strips=False) for row in episodes], key="home.films")
+    st.space("small")
+    with st.container(horizontal=True):
+        if st.button("Ask for a return yourself", type="primary", icon=":material/target:", key="home.sweep"):
+            st.switch_page("pages/rtg_sweep.py", query_params={"sweep": sweep.name})
+        st.page_link("pages/datasets.py", label="Build a dataset", icon=":material/database:")
+        st.page_link("pages/train.py", label="Train a model", icon=":material/model_training:")
+with chart_side:
+    chart(
+        plots.rtg_sweep(info, *style()),
+        "home-rtg-sweep",
+        "Achieved against target return",
+        plots.sentence(info),
+        export=False,
+    )
+    if sweep.name.startswith("demo/") and not presenting():
+        st.caption(
+            "Measured beforehand with `python -m seqrl demo build`; the videos replay three of the episodes that are "
+            "dots in the chart."
+        )

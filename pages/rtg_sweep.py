@@ -1,0 +1,199 @@
+"""RTG sweep: ask a model for a return and see what it delivers; then watch the episode behind a point."""
+
+import pandas as pd
+import streamlit as st
+
+from pages.shared.charts import chart
+from pages.shared.exports import csv_button, json_button
+from pages.shared.frame import controls, empty_state, heading, open_store, presenting, style, two_columns
+from pages.shared.jobs import progress
+from pages.shared.new_sweep import new_sweep
+from pages.shared.sweep_view import (
+    Measured,
+    dataset_returns,
+    episode_player,
+    labels,
+    measured,
+    normalisation,
+    point_name,
+    point_names,
+    typical,
+)
+from seqrl import plots
+from seqrl.config.models import ActionModelSpec
+from seqrl.plots.format import count, number, with_interval
+from seqrl.store import SweepRow
+
+heading("RTG sweep", "Ask a model for a return, low or high: does it deliver what it was asked for?")
+store = open_store()
+sweeps = [row for row in store.sweeps() if row.kind == "sweep_rtg"]
+runs = [row for row in store.runs() if isinstance(row.spec.model, ActionModelSpec) and store.has_checkpoint(row.name)]
+started = new_sweep(store, runs, open_at_first=not sweeps or "ask" in st.query_params) if runs else None
+if not sweeps:
+    if not runs:
+        empty_state(
+            "No model is trained yet",
+            "Train one first; the quick preset takes about a minute.",
+            "Train a model",
+            "pages/train.py",
+        )
+    st.stop()
+if started is not None:
+    st.session_state["sweep"] = started
+
+with controls().container(horizontal=True, vertical_alignment="bottom"):
+    name = st.selectbox("Sweep", [row.name for row in sweeps], key="sweep", bind="query-params", width=340)
+    sweep = next(row for row in sweeps if row.name == name)
+    reference = normalisation(store, sweep)
+    scale = st.segmented_control(
+        "Scale",
+        ["Raw", "Normalised"],
+        default="Raw",
+        required=True,
+        disabled=reference is None,
+        help=f"Raw reward, or a score: {reference[1]}."
+        if reference
+        else "Nothing is known to compare the reward with.",
+        key="scale",
+        bind="query-params",
+    )
+    show_episodes = st.toggle("Single episodes", True, key="dots", bind="query-params")
+if sweep.job_id is not None:
+    progress(sweep.job_id, f"sweep.{sweep.name}")
+
+
+def choose(point: object) -> None:
+    """A click on a mean chooses its point; a click on a dot chooses that episode."""
+    episodes = store.sweep_episodes(name)
+    if isinstance(point, list):
+        st.session_state["point"] = point_name(*point)
+        chosen = episodes[point_names(episodes) == st.session_state["point"]]
+        st.session_state["episode"] = str(typical(chosen)) if len(chosen) else None
+    elif point is not None:
+        row = episodes[episodes["episode_id"] == int(str(point))].iloc[0]
+        st.session_state["point"] = point_name(row["run"], row["decoding"], row["target"])
+        st.session_state["episode"] = str(point)
+
+
+def draw(row: SweepRow, data: Measured) -> None:
+    """The chart, its sentence and what can be taken away."""
+    info = plots.rtg_sweep_info(
+        data.points,
+        kinds=data.kinds,
+        labels=labels(data.kinds),
+        episodes=data.episodes if show_episodes else None,
+        dataset_returns=dataset_returns(store, row),
+        reference_returns=reference[0] if reference and scale == "Normalised" else None,
+    )
+    chart(
+        plots.rtg_sweep(info, *style()),
+        f"rtg-sweep-{row.name}-{scale}",
+        "Achieved against target return",
+        plots.sentence(info),
+        table=data.points,
+        on_click=choose,
+    )
+
+
+def calibration_table(data: Measured) -> pd.DataFrame:
+    """The calibration figures with names that need no glossary."""
+    names = labels(data.kinds)
+    table = data.calibration
+    return pd.DataFrame(
+        {
+            "model": [names.get(run, run) for run in table["run"]],
+            "decoding": table["decoding"],
+            "off by (mean)": [number(value) for value in table["mae"]],
+            "bias": [number(value) for value in table["bias"]],
+            "rank correlation": [number(value) for value in table["rank_correlation"]],
+            "best reached": [number(value) for value in table["best"]],
+        }
+    )
+
+
+chart_side, episode_side = two_columns()
+with chart_side:
+
+    @st.fragment(run_every=1 if sweep.state in ("queued", "running") else None)
+    def picture() -> None:
+        """The part that grows while the sweep runs."""
+        row = store.sweep(name)
+        data = measured(row)
+        draw(row, data)
+        if len(data.calibration):
+            st.dataframe(
+                calibration_table(data),
+                hide_index=True,
+                alt="How far achieved is from asked, for each model and decoding",
+            )
+
+    picture()
+
+data = measured(sweep)
+names_of_points = point_names(data.episodes)
+with episode_side:
+    options = list(dict.fromkeys(names_of_points))
+    if not options:
+        st.info("The first point appears in a few seconds.", icon=":material/hourglass_empty:")
+        st.stop()
+    point = st.selectbox(
+        "Point",
+        options,
+        index=None,
+        placeholder="Click a point or a dot in the chart",
+        key="point",
+        bind="query-params",
+        help="Model, decoding, and the return it was asked for.",
+    )
+    if point is None:
+        st.markdown(
+            ":material/ads_click: **Click a point** to see the episodes behind it, or **a dot** to watch exactly that "
+            "episode. The video replays its recorded actions and checks that the rewards are the recorded ones."
+        )
+    else:
+        of_point = data.episodes[names_of_points == point]
+        cell = data.points[point_names(data.points) == point].iloc[0]
+        st.markdown(
+            f"**{with_interval(cell['mean'], cell['low'], cell['high'])}** on average over "
+            f"{count(int(cell['n']), 'episode')}"
+        )
+        ids = [str(identifier) for identifier in of_point["episode_id"]]
+        episode = st.selectbox(
+            "Episode", ids, index=None, placeholder="Choose an episode", key="episode", bind="query-params"
+        )
+
+        def choose_row() -> None:
+            """A click on a row of the table chooses its episode."""
+            rows = st.session_state["episodes.table"]["selection"]["rows"]
+            if rows:
+                st.session_state["episode"] = ids[rows[0]]
+
+        if episode is not None:
+            row = of_point[of_point["episode_id"] == int(episode)].iloc[0]
+            episode_player(sweep, row, data.kinds.get(str(row["run"]), ""), f"player.{sweep.name}")
+        shown = of_point[["episode_id", "achieved_return", "length", "truncated", "seed"]].rename(
+            columns={
+                "episode_id": "episode",
+                "achieved_return": "return",
+                "length": "steps",
+                "truncated": "time limit",
+            }
+        )
+        with st.expander("All episodes of this point", expanded=episode is None):
+            st.dataframe(
+                shown,
+                hide_index=True,
+                height=260,
+                on_select=choose_row,
+                selection_mode="single-row",
+                key="episodes.table",
+                alt="The episodes of the chosen point",
+            )
+
+if not presenting():
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(":gray[Take away:]", width="content")
+        csv_button(data.points, f"{name}-points", "Points as CSV")
+        csv_button(data.calibration, f"{name}-calibration", "Calibration as CSV")
+        csv_button(data.episodes, f"{name}-episodes", "Episodes as CSV")
+        json_button(sweep.spec, f"{name}-spec", "Spec as JSON")

@@ -1,0 +1,159 @@
+"""Runs: what was trained, what trains now, and how their curves and settings compare."""
+
+import pandas as pd
+import streamlit as st
+
+from pages.shared.charts import chart
+from pages.shared.exports import csv_button
+from pages.shared.frame import controls, empty_state, heading, open_store, style
+from pages.shared.jobs import STATES, ago
+from pages.shared.run_view import archive, detail, differences, settings_table
+from pages.shared.sweep_view import kind_of
+from seqrl import jobs, plots
+from seqrl.plots.format import count, number
+from seqrl.plots.training import sparkline
+from seqrl.registry import MODELS
+from seqrl.store import ACTIVE_STATES, RunRow
+
+MOST_SHOWN = 4
+FIRST_METRICS = ("validation_loss", "loss")
+
+heading("Runs", "How is training going, which run is best, and what did its settings have to do with it?")
+store = open_store()
+jobs.reconcile(store)
+runs = store.runs()
+if not runs:
+    empty_state(
+        "Nothing was trained yet",
+        "The quick preset takes about a minute, and you can watch its curve grow here.",
+        "Train a model",
+        "pages/train.py",
+    )
+    archive(store)
+    st.stop()
+
+names = [row.name for row in runs]
+active = {row.name for row in runs if row.state in ACTIVE_STATES}
+newest = [row.name for row in runs if not row.name.startswith("demo/")] or names
+live_every = 1.5 if active and not st.session_state.get("pause") else None
+
+
+def table_of(rows: list[RunRow]) -> pd.DataFrame:
+    """The runs as a table, with a small curve of the loss each."""
+    series = store.metric_series([row.name for row in rows], "loss")
+    return pd.DataFrame(
+        [
+            {
+                "run": row.name,
+                "model": "%BC" if kind_of(row) == "%bc" else MODELS[row.spec.model.kind].label,
+                "dataset": row.spec.dataset,
+                "state": STATES[row.state][1],
+                "progress": row.step / max(1, row.steps),
+                "best loss": number(row.best_value),
+                "loss": sparkline(series[row.name][1]),
+                "heartbeat": ago(row.heartbeat) if row.state in ACTIVE_STATES else "–",
+                "started": ago(row.started or row.created),
+                "tags": list(row.tags),
+            }
+            for row in rows
+        ]
+    )
+
+
+@st.fragment(run_every=live_every)
+def overview() -> None:
+    """The table; it draws the page anew when a run began or ended."""
+    jobs.advance(store)
+    rows = store.runs()
+    if {row.name for row in rows if row.state in ACTIVE_STATES} != active:
+        st.rerun()
+    table = table_of(rows)
+    st.dataframe(
+        table,
+        hide_index=True,
+        height=min(38 + 35 * len(table), 38 + 35 * 6),
+        column_config={
+            "progress": st.column_config.ProgressColumn("progress", min_value=0.0, max_value=1.0, format="percent"),
+            "loss": st.column_config.LineChartColumn("loss", help="Training loss from the first step to the last."),
+            "tags": st.column_config.ListColumn("tags"),
+        },
+        key="runs.table",
+        alt="All runs with state, progress, best validation loss and a small curve of the loss",
+    )
+
+
+overview()
+with controls():
+    shown = st.multiselect(
+        "Runs to compare", names, default=newest[:MOST_SHOWN], key="runs", bind="query-params", help="Newest first."
+    )
+    measured = {name: store.metrics(name) for name in shown}
+    known = sorted({str(column) for frame in measured.values() for column in frame} - {"step", "time_s"})
+    metrics = [*(name for name in FIRST_METRICS if name in known), *(n for n in known if n not in FIRST_METRICS)]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        metric = st.selectbox("Metric", metrics or ["loss"], key="metric", bind="query-params", width=240)
+        axis = st.segmented_control(
+            "Against", ["step", "time"], default="step", required=True, key="axis", bind="query-params"
+        )
+        smoothing = st.slider(
+            "Smoothing",
+            0.0,
+            0.98,
+            0.6,
+            0.02,
+            key="smoothing",
+            bind="query-params",
+            width=200,
+            help="0 shows what was measured; the raw line stays behind the smooth one.",
+        )
+        log = st.toggle("Log scale", key="log", bind="query-params")
+        st.toggle("Pause", key="pause", disabled=not active, help="Stops the updates, not the training.")
+
+kinds = {row.name: kind_of(row) for row in runs}
+
+
+@st.fragment(run_every=live_every)
+def curves() -> None:
+    """The curves of the chosen runs, drawn in place as they grow."""
+    frames = {name: store.metrics(name) for name in shown}
+    info = plots.training_curves_info(
+        frames, metric, kinds=kinds, axis="time" if axis == "time" else "step", smoothing=smoothing
+    )
+
+    def table() -> pd.DataFrame:
+        """All metrics of the shown runs, one under the other."""
+        return pd.concat([frame.assign(run=name) for name, frame in frames.items()], ignore_index=True)
+
+    chart(
+        plots.training_curves(info, *style(), log=log),
+        "training-curves",
+        f"{info.title} of {count(len(info.curves), 'run')}",
+        plots.sentence(info),
+        table=table if frames else None,
+    )
+
+
+curves()
+chosen = [row for row in runs if row.name in shown]
+if chosen:
+    st.subheader("One run", anchor=False)
+    options = [row.name for row in chosen]
+    one = st.selectbox("Run", options, key="run", bind="query-params", label_visibility="collapsed")
+    detail(store, chosen[options.index(one)])
+if len(chosen) >= 2:
+    differences(chosen)
+finished = [row for row in runs if row.best_value is not None]
+if len(finished) >= 4:
+    st.subheader("Settings and what came of them", anchor=False)
+    table = settings_table(finished).assign(**{"best loss": [row.best_value for row in finished]})
+    info = plots.parallel_runs_info(table, "best loss", kinds=kinds, lower_is_better=True)
+    chart(
+        plots.parallel_runs(info, *style()),
+        "runs-parallel",
+        "Settings and best loss of every run in parallel coordinates",
+        plots.sentence(info),
+        table=table.reset_index(names="run"),
+    )
+with st.container(horizontal=True, horizontal_alignment="right"):
+    csv_button(lambda: table_of(store.runs()).drop(columns="loss"), "runs", "All runs as CSV")
+archive(store)

@@ -1,0 +1,64 @@
+const states = new WeakMap();
+
+function whenLoaded(callback, tries = 0) {
+  if (window.seqrlPlotly) window.seqrlPlotly.then(callback);
+  else if (tries < 1500) setTimeout(() => whenLoaded(callback, tries + 1), 20);
+}
+
+// A chart on equal axes is a square: in a narrow column it becomes lower instead of empty above and below.
+function fit(layout, width) {
+  if (!layout.yaxis || !layout.yaxis.scaleanchor || !width) return layout.height;
+  const [bottom, top] = layout.yaxis.domain || [0, 1];
+  const plot = width - 62 - ((layout.margin && layout.margin.r) || 16);
+  return Math.round(Math.min(layout.height, Math.max(240, plot / (top - bottom) + 76)));
+}
+
+export default function (component) {
+  const { data, parentElement, setTriggerValue } = component;
+  const element = parentElement.querySelector(".seqrl-chart");
+  element.setAttribute("role", "img");
+  element.setAttribute("aria-label", data.alt);
+  element.classList.toggle("clickable", data.clickable);
+  if (!element.dataset.drawn) element.style.minHeight = data.height + "px";
+  const state = states.get(element) || {};
+  states.set(element, state);
+  state.trigger = setTriggerValue;
+  whenLoaded(async (Plotly) => {
+    if (state.figure === data.figure) return;
+    state.figure = data.figure;
+    const figure = JSON.parse(data.figure);
+    state.height = figure.layout.height;
+    figure.layout.height = fit(figure.layout, element.clientWidth);
+    const config = {
+      responsive: true,
+      displaylogo: false,
+      displayModeBar: true,
+      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
+      toImageButtonOptions: { format: "png", filename: data.filename, scale: 2 },
+    };
+    await Plotly.react(element, figure.data, figure.layout, config);
+    element.style.minHeight = figure.layout.height + "px";
+    if (!state.observer) {
+      state.observer = new ResizeObserver(() => {
+        const height = fit({ ...element.layout, height: state.height }, element.clientWidth);
+        if (element.layout && Math.abs(height - element.layout.height) > 4) {
+          element.style.minHeight = height + "px";
+          Plotly.relayout(element, { height });
+        }
+      });
+      state.observer.observe(element);
+    }
+    element.dataset.drawn = String(Number(element.dataset.drawn || 0) + 1);
+    if (data.clickable && !state.listening) {
+      state.listening = true;
+      element.on("plotly_click", (event) => {
+        const point = event.points.find((candidate) => candidate.customdata !== undefined) || event.points[0];
+        state.trigger("clicked", { customdata: point.customdata ?? null, x: point.x, y: point.y, at: Date.now() });
+      });
+    }
+  });
+  return () => {
+    if (state.observer) state.observer.disconnect();
+    if (window.Plotly) window.Plotly.purge(element);
+  };
+}

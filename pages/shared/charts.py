@@ -1,0 +1,92 @@
+"""Charts that keep their zoom while new data arrives, and that answer clicks.
+
+Streamlit's own Plotly element is built anew whenever its data changes and forgets the zoom. This
+component updates the figure in place (`Plotly.react`) from the plotly.js that ships with plotly, so
+live curves and sweeps can be zoomed while they grow, without a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import plotly
+import plotly.graph_objects as go
+import streamlit as st
+
+from pages.shared.exports import csv_button, html_button
+from pages.shared.frame import presenting, sentence
+
+_HERE = Path(__file__).parent
+
+
+@cache
+def _library() -> bytes:
+    """plotly.js as the installed plotly ships it (4.8 MB)."""
+    return (Path(plotly.__file__).parent / "package_data" / "plotly.min.js").read_bytes()
+
+
+_load_library = st.components.v2.component(
+    "seqrl_plotly", html="<span hidden>\n</span>", js=(_HERE / "plotly_library.js").read_text()
+)
+_mount_chart = st.components.v2.component(
+    "seqrl_chart",
+    html='<div class="seqrl-chart">\n</div>',
+    css=(_HERE / "charts.css").read_text(),
+    js=(_HERE / "charts.js").read_text(),
+    isolate_styles=False,
+)
+
+
+def load_library() -> None:
+    """Bring plotly.js to the browser; the browser keeps it, later runs only send its fingerprint."""
+    _load_library(key="seqrl_plotly", data=_library(), height=1)
+
+
+def chart(
+    figure: go.Figure,
+    key: str,
+    what: str,
+    told: str = "",
+    *,
+    table: pd.DataFrame | Callable[[], pd.DataFrame] | None = None,
+    on_click: Callable[[Any], None] | None = None,
+    export: bool = True,
+) -> None:
+    """Draw a figure of `seqrl.plots`, the sentence that says what to look for, and what can be taken away.
+
+    Args:
+        figure: with its own height; new data under the same key keeps the zoom.
+        key: names the element, and the files that are exported from it.
+        what: what the chart shows; with the sentence, its text for those who cannot see it.
+        told: the sentence.
+        table: the numbers behind it, for a CSV file.
+        on_click: called with the ``customdata`` of a clicked point before the page is drawn again.
+        export: offer the chart as an HTML file and the table as CSV; PNG is in the bar above every chart.
+    """
+
+    def clicked() -> None:
+        event = (st.session_state.get(key) or {}).get("clicked")
+        if on_click is not None and event:
+            on_click(event.get("customdata"))
+
+    figure.update_layout(uirevision=f"{key} {figure.layout.uirevision}")
+    payload = {
+        "figure": figure.to_json(),
+        "alt": f"{what}. {told}",
+        "filename": key.replace("/", "-"),
+        "clickable": on_click is not None,
+        "height": int(figure.layout.height or 450),
+    }
+    with st.container(gap="xsmall"):
+        _mount_chart(key=key, data=payload, on_clicked_change=clicked)
+        if told:
+            sentence(told)
+        if export and not presenting():
+            with st.container(horizontal=True, horizontal_alignment="right"):
+                html_button(figure, key)
+                if table is not None:
+                    csv_button(table, key)

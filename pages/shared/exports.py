@@ -1,0 +1,65 @@
+"""Everything seen can be taken away: tables as CSV, specs as JSON, charts as HTML, episodes as MP4."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from seqrl.config import Spec
+
+
+def csv_button(table: pd.DataFrame | Callable[[], pd.DataFrame], name: str, label: str = "CSV") -> None:
+    """Download a table; a function is called only when the button is pressed."""
+
+    def data() -> bytes:
+        frame = table() if callable(table) else table
+        return frame.to_csv(index=False).encode()
+
+    _button(label, data, f"{name}.csv", "text/csv", "Download the table as CSV")
+
+
+def json_button(spec: Spec, name: str, label: str = "JSON") -> None:
+    """Download the spec that makes exactly this again."""
+    _button(
+        label, lambda: spec.model_dump_json(indent=2).encode(), f"{name}.json", "application/json", "Download the spec"
+    )
+
+
+def html_button(figure: go.Figure, name: str, label: str = "HTML") -> None:
+    """Download the chart as one self-contained interactive page (works without a network)."""
+    _button(
+        label,
+        lambda: figure.to_html(include_plotlyjs=True, full_html=True).encode(),
+        f"{name}.html",
+        "text/html",
+        "Download the chart as an interactive page; for a PNG use the camera above the chart",
+    )
+
+
+def text_button(text: str, name: str, mime: str, label: str) -> None:
+    """Download a text."""
+    _button(label, text.encode, name, mime, f"Download {name}")
+
+
+def file_button(path: Path, name: str, mime: str, label: str, help: str) -> None:
+    """Download a file that exists already."""
+    _button(label, path.read_bytes, name, mime, help)
+
+
+def _button(label: str, data: Callable[[], bytes], name: str, mime: str, help: str) -> None:
+    safe = name.replace("/", "-")
+    st.download_button(
+        label,
+        data,
+        file_name=safe,
+        mime=mime,
+        key=f"download.{name}",
+        help=help,
+        icon=":material/download:",
+        type="tertiary",
+        on_click="ignore",
+    )

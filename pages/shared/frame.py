@@ -1,0 +1,148 @@
+"""What all pages share: heading, theme, presentation mode, empty states, and errors as one sentence."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+from streamlit.runtime.pages_manager import PagesManager
+
+from seqrl.plots import Theme
+from seqrl.store import Store
+
+log = logging.getLogger("seqrl.pages")
+
+ICON = Path(__file__).with_name("icon.png")
+
+_PAGE_CSS = """
+<style>
+[data-testid="stMainBlockContainer"] {
+  padding-left: clamp(1.25rem, 3vw, 3.5rem);
+  padding-right: clamp(1.25rem, 3vw, 3.5rem);
+}
+h1 { padding-top: 0; }
+</style>
+"""
+_PRESENT_CSS = """
+<style>
+html { font-size: 20px; }
+section[data-testid="stSidebar"], header[data-testid="stHeader"] { display: none; }
+h2 { font-size: 28px !important; font-weight: 400 !important; }
+</style>
+"""
+
+
+@st.cache_resource
+def _store(home: str) -> Store:
+    return Store()
+
+
+def open_store() -> Store:
+    """The store of this server (``SEQRL_HOME``), opened once."""
+    return _store(os.environ.get("SEQRL_HOME", ""))
+
+
+def theme() -> Theme:
+    """The viewer's theme, as charts name it."""
+    return "dark" if st.context.theme.type == "dark" else "light"
+
+
+def style() -> tuple[Theme, bool]:
+    """Theme and size for a chart, as `seqrl.plots` takes them."""
+    return theme(), presenting()
+
+
+def presenting() -> bool:
+    """Whether the page is shown to a room: large type, controls folded away."""
+    return bool(st.session_state.get("presenting"))
+
+
+def dress() -> None:
+    """Dress the page; read ``?present=1`` and keep it in the address from page to page."""
+    st.html(_PAGE_CSS)
+    st.session_state["framed"] = True
+    if "present" in st.query_params:
+        st.session_state["presenting"] = st.query_params["present"] == "1"
+    if presenting():
+        st.query_params["present"] = "1"
+        st.html(_PRESENT_CSS)
+
+
+def set_presenting(on: bool) -> None:
+    """Enter or leave presentation mode (a button's callback)."""
+    st.session_state["presenting"] = on
+    if on:
+        st.query_params["present"] = "1"
+    else:
+        st.query_params.pop("present", None)
+
+
+def heading(title: str, answers: str) -> None:
+    """The page's heading, and one line that says what it answers."""
+    _through_app()
+    with st.container(gap="xsmall"):
+        st.title(title, anchor=False)
+        if not presenting():
+            st.markdown(f":gray[{answers}]")
+
+
+def two_columns(narrowest: int = 430) -> tuple[DeltaGenerator, DeltaGenerator]:
+    """Two equal columns that stand below each other where they would be narrower than this many pixels."""
+    grid = st.grid(2, min_column_width=narrowest, gap="medium")
+    return grid.cell(), grid.cell()
+
+
+def _through_app() -> None:
+    """Run ``app.py`` around the page if it did not.
+
+    The very first request of a fresh server decides whether ``pages/`` are plain scripts: before any
+    ``st.navigation`` has run, a deep link would run the page's script alone, without its frame.
+    """
+    if not st.session_state.get("framed"):
+        PagesManager.uses_pages_directory = False
+        st.rerun()
+
+
+def sentence(text: str) -> None:
+    """The sentence under a chart: what to look for, computed from the figures."""
+    st.markdown(f"## {text}" if presenting() else text)
+
+
+def controls() -> DeltaGenerator:
+    """Where a page's controls go; folded away while presenting."""
+    return st.expander("Controls", icon=":material/tune:") if presenting() else st.container()
+
+
+def empty_state(what: str, then: str, button: str, page: str, query: Mapping[str, str] | None = None) -> None:
+    """Say that there is nothing yet, what to do next, and have the button for it."""
+    with st.container(border=True, horizontal_alignment="center"):
+        st.space("small")
+        st.markdown(f"#### {what}")
+        st.markdown(then)
+        if st.button(button, type="primary", icon=":material/arrow_forward:", key=f"empty.{page}.{button}"):
+            st.switch_page(page, query_params=dict(query or {}))
+        st.space("small")
+
+
+@contextmanager
+def problems() -> Iterator[None]:
+    """Show what goes wrong as one sentence with a remedy; the details go to the server's log."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        log.exception("the store cannot be read")
+        st.error(
+            f"The store in SEQRL_HOME cannot be read ({error}). Restore seqrl.db from a copy, or set SEQRL_HOME to "
+            "an empty folder to start afresh; runs and datasets in their folders are untouched.",
+            icon=":material/database_off:",
+        )
+    except (ValueError, OSError) as error:
+        log.exception("the page cannot be drawn")
+        text = str(error) or type(error).__name__
+        st.error(f"{text[:1].upper()}{text[1:]}", icon=":material/error:")

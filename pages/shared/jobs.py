@@ -1,0 +1,176 @@
+"""What runs in the background: progress with a way to stop it, the queue, and the status line of every page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import streamlit as st
+
+from pages.shared.frame import open_store
+from seqrl import jobs
+from seqrl.plots.format import count, duration
+from seqrl.store import ACTIVE_STATES, JobRow
+
+STATES = {
+    "queued": (":material/hourglass_empty:", "waiting"),
+    "running": (":material/play_circle:", "running"),
+    "succeeded": (":material/check_circle:", "done"),
+    "failed": (":material/error:", "failed"),
+    "cancelled": (":material/stop_circle:", "stopped"),
+    "interrupted": (":material/pause_circle:", "interrupted"),
+}
+KINDS = {
+    "dataset": "building dataset",
+    "train": "training",
+    "sweep_rtg": "sweeping",
+    "sweep_beam": "planning sweep",
+    "render": "rendering",
+}
+
+
+def ago(then: float | None) -> str:
+    """How long since a time in seconds since the epoch."""
+    if then is None:
+        return "–"
+    seconds = time.time() - then
+    if seconds < 3:
+        return "now"
+    for unit, size in (("day", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            amount = round(seconds / size)
+            return f"{count(amount, 'day') if unit == 'day' else f'{amount} {unit}'} ago"
+    return f"{round(seconds)} s ago"
+
+
+def submit(job: object) -> JobRow | None:
+    """Queue a job; a refusal is shown as its sentence."""
+    try:
+        return jobs.submit(open_store(), job)  # type: ignore[arg-type]
+    except ValueError as error:
+        text = str(error)
+        st.error(f"{text[:1].upper()}{text[1:]}.")
+        return None
+
+
+def remaining(job: JobRow) -> str:
+    """How long it will still take if it goes on as it did, or nothing while that is unknown."""
+    if job.state != "running" or job.started is None or job.progress < 0.02:
+        return ""
+    elapsed = time.time() - job.started
+    return f" · {duration(elapsed * (1 - job.progress) / job.progress)} left"
+
+
+def progress(job_id: int, key: str, *, on_end: Callable[[JobRow], None] | None = None) -> None:
+    """A bar that says what is done, how far it is and how to stop it; draws the page anew when it ends.
+
+    Args:
+        job_id: the job.
+        key: prefix of the widgets.
+        on_end: called once, before the page is drawn anew.
+    """
+    job = open_store().job(job_id)
+    if job.ended:
+        _ended(job, key)
+        return
+
+    @st.fragment(run_every=0.7)
+    def live() -> None:
+        store = open_store()
+        jobs.advance(store)
+        job = store.job(job_id)
+        if job.ended:
+            if on_end is not None:
+                on_end(job)
+            st.rerun()
+        bar, stop = st.columns([6, 1], vertical_alignment="center")
+        ahead = f" · {count(_ahead(job), 'job')} ahead" if job.state == "queued" else ""
+        text = f"{KINDS[job.kind]} **{job.name}**: {job.message or STATES[job.state][1]}{ahead}{remaining(job)}"
+        bar.progress(min(1.0, job.progress), text=text[:1].upper() + text[1:])
+        stopping = job.cancel_requested is not None
+        if stop.button("Stop", icon=":material/stop:", key=f"{key}.stop", width="stretch", disabled=stopping):
+            stop_job(job_id)
+            st.rerun(scope="fragment")
+
+    live()
+
+
+def stop_job(job_id: int) -> None:
+    """Stop a job; one that has just ended by itself needs no stopping."""
+    store = open_store()
+    if not store.job(job_id).ended:
+        try:
+            jobs.cancel(store, job_id)
+        except ValueError:
+            if not store.job(job_id).ended:
+                raise
+
+
+def queue() -> None:
+    """The jobs that run and wait, each with a way to stop it."""
+
+    @st.fragment(run_every=2)
+    def live() -> None:
+        store = open_store()
+        jobs.reconcile(store)
+        active = sorted(store.jobs(states=ACTIVE_STATES), key=lambda job: (job.state == "queued", job.ticket))
+        if not active:
+            return
+        st.markdown("**Queue**")
+        for job in active:
+            line, stop = st.columns([5, 1], vertical_alignment="center")
+            icon, state = STATES[job.state]
+            line.markdown(f"{icon} {KINDS[job.kind]} **{job.name}** · {state}{remaining(job)}")
+            if stop.button("Stop", key=f"queue.stop.{job.id}", icon=":material/stop:", type="tertiary"):
+                stop_job(job.id)
+                st.rerun(scope="fragment")
+
+    live()
+
+
+def _ahead(job: JobRow) -> int:
+    waiting = open_store().jobs(states=("queued",))
+    return sum(other.ticket < job.ticket for other in waiting)
+
+
+def _ended(job: JobRow, key: str) -> None:
+    store = open_store()
+    if job.state == "succeeded":
+        return
+    icon, verb = STATES[job.state]
+    why = job.error or job.message
+    st.warning(f"{job.name} {'was ' if verb == 'stopped' else ''}{verb}. {why[:1].upper()}{why[1:]}", icon=icon)
+    if jobs.can_resume(store, job) and st.button("Resume", icon=":material/play_arrow:", key=f"{key}.resume"):
+        jobs.resume(store, job.id)
+        st.rerun()
+    log(job.id)
+
+
+def log(job_id: int) -> None:
+    """The end of a job's log, folded."""
+    with st.expander("End of its log", icon=":material/description:"):
+        st.code(jobs.log_tail(open_store(), job_id) or "The log is empty.", language=None, height=240)
+
+
+def device_line() -> str:
+    """What computes here."""
+    return count(jobs.processors(), "processor core")
+
+
+def sidebar_status() -> None:
+    """The status line of every page: what computes, what runs, and the way into presentation mode."""
+    jobs.reconcile(open_store())
+
+    @st.fragment(run_every=5)
+    def live() -> None:
+        store = open_store()
+        jobs.advance(store)
+        running, queued = store.jobs(states=("running",)), store.jobs(states=("queued",))
+        for job in running[:3]:
+            st.progress(min(1.0, job.progress), text=f":small[{KINDS[job.kind]} {job.name}]")
+        waiting = f" · {len(queued)} waiting" if queued else ""
+        state = f"{count(len(running), 'job')} running{waiting}" if running or queued else "no job running"
+        st.caption(f"{device_line()} · {state}")
+
+    with st.sidebar:
+        live()

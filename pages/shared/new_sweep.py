@@ -1,0 +1,92 @@
+"""The form that starts a return sweep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import streamlit as st
+
+from pages.shared import forms
+from pages.shared.jobs import submit
+from pages.shared.names import free_name
+from seqrl.config import DatasetFacts, ReturnSweepJob, ReturnSweepSpec
+from seqrl.plots.format import count
+from seqrl.plots.layout import round_step
+from seqrl.store import RunRow, Store
+
+
+def suggested_targets(facts: DatasetFacts) -> str:
+    """About ten round returns over the range of the data, as ``start:stop:step``."""
+    low, high = facts.returns.minimum, facts.returns.maximum
+    if not high > low:
+        return f"{high:g}"
+    step = round_step(high - low, 10)
+    start, stop = math.ceil(low / step) * step, math.floor(high / step) * step
+    if start == 0 and low >= 0:
+        start = step
+    return f"{start:g}:{stop:g}:{step:g}" if stop > start else f"{low:g}, {high:g}"
+
+
+def new_sweep(store: Store, runs: Sequence[RunRow], *, open_at_first: bool) -> str | None:
+    """Draw the form; the name of the sweep when one was just started."""
+    names = [row.name for row in runs]
+    with st.expander("New sweep", icon=":material/add:", expanded=open_at_first):
+        chosen = st.multiselect(
+            "Runs", names, default=names[:1], key="ask", bind="query-params", help="The trained models to compare."
+        )
+        facts = next((row.facts for row in runs if row.name in chosen), runs[0].facts)
+        first, second, third = st.columns([3, 2, 2])
+        with first:
+            text = st.text_input(
+                "Targets (reward)",
+                suggested_targets(facts),
+                key=f"targets.{chosen[0] if chosen else ''}",
+                help="The returns to ask for: 25, 50, 100 or start:stop:step, stop included.",
+            )
+        with second:
+            episodes = forms.field(ReturnSweepSpec, "episodes", "episodes")
+        with third:
+            decodings = forms.field(ReturnSweepSpec, "decodings", "decodings")
+        left, middle, right = st.columns([3, 2, 2])
+        with left:
+            name = st.text_input(
+                "Name",
+                free_name(store, f"sweep-{chosen[0].removeprefix('demo/')}" if chosen else "sweep"),
+                key=f"sweep.name.{'.'.join(chosen)}.{len(store.sweeps())}",
+                help="How the sweep is called on every page.",
+            )
+        with middle:
+            temperature = forms.field(ReturnSweepSpec, "temperature", "temperature")
+        with right:
+            seed = forms.field(ReturnSweepSpec, "seed", "sweep.seed")
+        acting = forms.field(ReturnSweepSpec, "acting", "acting")
+
+        def make() -> ReturnSweepSpec:
+            """The spec that the form describes."""
+            return ReturnSweepSpec(
+                name=name,
+                runs=tuple(chosen),
+                targets=forms.numbers(text, "targets"),
+                episodes=episodes,
+                decodings=decodings,
+                temperature=temperature,
+                acting=acting,
+                seed=seed,
+            )
+
+        spec, problem = forms.validated(make)
+        forms.complain(problem)
+        if spec is not None:
+            total = len(spec.runs) * len(spec.decodings) * len(spec.targets) * spec.episodes
+            st.caption(
+                f"{count(len(spec.targets), 'target')} × {count(spec.episodes, 'episode')} × "
+                f"{count(len(spec.decodings), 'decoding')} × {count(len(spec.runs), 'run')}: "
+                f"at most {count(total, 'episode')}"
+            )
+        pressed = st.button(
+            "Run the sweep", type="primary", icon=":material/play_arrow:", disabled=spec is None, key="sweep.submit"
+        )
+    if pressed and spec is not None and submit(ReturnSweepJob(spec=spec)) is not None:
+        return spec.name
+    return None

@@ -1,0 +1,151 @@
+"""One run: what it is, what can be done with it, its notes and its log; and how several differ."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from pages.shared.exports import csv_button, json_button
+from pages.shared.jobs import STATES, ago, log, stop_job
+from seqrl import jobs
+from seqrl.plots.format import count, duration, number
+from seqrl.registry import MODELS
+from seqrl.store import RunRow, Store
+
+
+def detail(store: Store, row: RunRow) -> None:
+    """State and figures of a run, its actions, note, tags and log."""
+    icon, state = STATES[row.state]
+    with st.container(border=True):
+        cells = st.grid("auto", min_column_width=140)
+        cells.metric("State", state.capitalize())
+        cells.metric("Step", f"{number(row.step)} / {number(row.steps)}")
+        cells.metric("Best validation loss", number(row.best_value))
+        cells.metric("Took" if row.finished else "Running for", duration(_seconds(row)) if row.started else "–")
+        if row.message and row.state in ("failed", "interrupted", "running"):
+            st.markdown(f"{icon} {row.message[:1].upper()}{row.message[1:]}")
+        _actions(store, row)
+        if not store.bundled(row.name):
+            _notes(store, row)
+        elif row.note:
+            st.caption(row.note)
+        if row.job_id is not None:
+            log(row.job_id)
+
+
+def _seconds(row: RunRow) -> float:
+    return (row.finished or time.time()) - (row.started or row.created)
+
+
+def _actions(store: Store, row: RunRow) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if row.job_id is not None and row.state in ("queued", "running"):
+            stopping = store.job(row.job_id).cancel_requested is not None
+            if st.button("Stopping" if stopping else "Stop", icon=":material/stop:", key="run.stop", disabled=stopping):
+                stop_job(row.job_id)
+                st.rerun()
+        elif row.job_id is not None and jobs.can_resume(store, store.job(row.job_id)) and row.state != "succeeded":
+            if st.button("Resume", icon=":material/play_arrow:", key="run.resume"):
+                jobs.resume(store, row.job_id)
+                st.rerun()
+        if store.has_checkpoint(row.name):
+            st.page_link(
+                "pages/rtg_sweep.py",
+                label="Ask it for returns",
+                icon=":material/target:",
+                query_params={"ask": row.name},
+            )
+        st.page_link(
+            "pages/train.py",
+            label="Clone",
+            icon=":material/content_copy:",
+            query_params=clone_query(row),
+            help="Train again with the same settings, or change some first.",
+        )
+        if not store.bundled(row.name) and row.state not in ("queued", "running"):
+            if st.button(
+                "Archive", icon=":material/archive:", key="run.archive", type="tertiary", help="Hidden, not destroyed."
+            ):
+                store.archive_run(row.name)
+                st.rerun()
+        json_button(row.spec, f"run-{row.name}", "Spec as JSON")
+        csv_button(lambda: store.metrics(row.name), f"metrics-{row.name}", "Metrics as CSV")
+
+
+def _notes(store: Store, row: RunRow) -> None:
+    known = sorted({tag for run in store.runs() for tag in run.tags})
+    left, right = st.columns([2, 3])
+    with left:
+        tags = st.multiselect(
+            "Tags",
+            known,
+            default=list(row.tags),
+            accept_new_options=True,
+            key=f"tags.{row.name}",
+            placeholder="Add a tag",
+        )
+    with right:
+        note = st.text_input("Note", row.note, key=f"note.{row.name}", placeholder="What was tried here?")
+    if tuple(tags) != row.tags:
+        store.set_run_tags(row.name, tags)
+    if note != row.note:
+        store.set_run_note(row.name, note)
+
+
+def clone_query(row: RunRow) -> dict[str, str]:
+    """The address of the Train page with the settings of a run filled in."""
+    model = row.spec.model.model_dump(mode="json")
+    kind = model.pop("kind")
+    query = {"dataset": row.spec.dataset, "model": MODELS[kind].label, "preset": "Custom"}
+    query |= {f"custom.{kind}.{name}": _address(value) for name, value in model.items() if value is not None}
+    training = row.spec.training.model_dump(mode="json")
+    query |= {f"custom.{name}": _address(value) for name, value in training.items() if value is not None}
+    return query | {"train.seed": str(row.spec.seed)}
+
+
+def _address(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def settings_table(rows: Sequence[RunRow]) -> pd.DataFrame:
+    """One row a run, a column a setting ("training.learning_rate"); settings that a model lacks are missing."""
+    table = {}
+    for row in rows:
+        values: dict[str, Any] = {"dataset": row.spec.dataset, "preset": row.spec.preset, "seed": row.spec.seed}
+        values |= {f"model.{name}": value for name, value in row.spec.model.model_dump(mode="json").items()}
+        values |= {f"training.{name}": value for name, value in row.spec.training.model_dump(mode="json").items()}
+        table[row.name] = values
+    return pd.DataFrame.from_dict(table, orient="index")
+
+
+def differences(rows: Sequence[RunRow]) -> None:
+    """The settings in which the shown runs differ, one row a setting."""
+    table = settings_table(rows)
+    differing = [name for name in table if table[name].astype(str).nunique() > 1]
+    title = f"What differs between {count(len(rows), 'run')}: {count(len(differing), 'setting')}"
+    with st.expander(title, icon=":material/difference:"):
+        if not differing:
+            st.markdown("Nothing: they were trained with the same settings.")
+            return
+        shown = table[differing].T.astype(object).map(lambda value: "–" if pd.isna(value) else str(value))
+        shown = shown.reset_index(names="setting")
+        st.dataframe(shown, hide_index=True, alt="Settings in which the shown runs differ")
+        csv_button(shown, "runs-differences")
+
+
+def archive(store: Store) -> None:
+    """Runs that were put away, and the way back."""
+    rows = store.runs(archived=True)
+    if not rows:
+        return
+    with st.expander(f"Archive: {count(len(rows), 'run')}", icon=":material/archive:"):
+        for row in rows:
+            told, button = st.columns([5, 1], vertical_alignment="center")
+            told.markdown(f"**{row.name}** · {ago(row.created)}")
+            if button.button("Restore", icon=":material/unarchive:", key=f"restore.{row.name}"):
+                store.restore_run(row.name)
+                st.rerun()

@@ -1,0 +1,126 @@
+"""Train: a dataset, a model, how; an honest estimate; into the queue."""
+
+import streamlit as st
+
+from pages.shared import forms
+from pages.shared.estimates import training_seconds
+from pages.shared.exports import json_button
+from pages.shared.frame import empty_state, heading, open_store
+from pages.shared.jobs import progress, queue, submit
+from pages.shared.names import free_name
+from seqrl.config import RunSpec, TrainingSpec, TrainJob, check_run, parse_model
+from seqrl.plots.format import count, duration, number
+from seqrl.registry import MODELS
+
+heading("Train", "Which model learns from which data, how long it takes, and every setting it has.")
+store = open_store()
+datasets = [row for row in store.datasets() if row.facts is not None]
+if not datasets:
+    empty_state(
+        "There is no data to learn from yet",
+        "Collect a dataset first; the default one takes a few seconds.",
+        "Build a dataset",
+        "pages/datasets.py",
+        {"do": "Build"},
+    )
+    st.stop()
+
+left, right = st.columns([3, 2], gap="large")
+with left:
+    names = [row.name for row in datasets]
+    by_name = {row.name: row for row in datasets}
+
+    dataset = st.selectbox("Dataset", names, key="dataset", bind="query-params")
+    facts = by_name[dataset].facts
+    assert facts is not None  # noqa: S101 - only built datasets are listed
+    st.caption(
+        f"{facts.environment or 'no environment'} · {count(facts.episodes, 'episode')} · "
+        f"mean return {number(facts.returns.mean)}"
+    )
+    kinds = {row.label: kind for kind, row in MODELS.items()}
+    label = st.segmented_control(
+        "Model", list(kinds), default=next(iter(kinds)), required=True, key="model", bind="query-params"
+    )
+    model = kinds[label]
+    st.caption(MODELS[model].title)
+    presets = {preset.title: key for key, preset in MODELS[model].presets.items()} | {"Custom": "custom"}
+    title = st.segmented_control(
+        "Preset",
+        list(presets),
+        default=next(iter(presets)),
+        required=True,
+        help="Where the settings below start from.",
+        key="preset",
+        bind="query-params",
+    )
+    name = st.text_input(
+        "Name",
+        free_name(store, f"{model}-{dataset.removeprefix('demo/')}"),
+        help="How the run is called on every page.",
+        key=f"name.{model}.{dataset}",
+    )
+    seed = forms.field(RunSpec, "seed", "train.seed")
+
+known = facts
+preset = presets[title]
+row = MODELS[model]
+start_model = dict(row.presets[preset].model) if preset in row.presets else {}
+start_training = dict(row.presets[preset].training) if preset in row.presets else {}
+with st.expander("Model", icon=":material/account_tree:"):
+    model_values = forms.fields(row.spec, f"{preset}.{model}.", defaults=start_model, advanced_title="")
+with st.expander("Training", icon=":material/tune:"):
+    training_values = forms.fields(TrainingSpec, f"{preset}.", defaults=start_training, advanced_title="")
+
+
+def make() -> RunSpec:
+    """The spec that the form describes."""
+    spec = RunSpec(
+        name=name,
+        dataset=dataset,
+        model=parse_model({"kind": model, **model_values}),
+        training=TrainingSpec(**training_values),
+        preset=preset,
+        seed=seed,
+    )
+    check_run(spec, known)
+    return spec
+
+
+spec, problem = forms.validated(make)
+with right:
+    with st.container(border=True):
+        if spec is None:
+            forms.complain(problem)
+        else:
+            seconds, source = training_seconds(store, spec)
+            st.metric("It will take about", duration(seconds), help=f"The estimate is {source}.")
+            windows = spec.training.batch_size * spec.training.steps
+            st.caption(
+                f"{count(spec.training.steps, 'step')} of {count(spec.training.batch_size, 'window')}: every step of "
+                f"the data is seen {number(windows / max(1, facts.steps), 2)} times. Estimate {source}."
+            )
+        if st.button("Train", type="primary", icon=":material/play_arrow:", disabled=spec is None, key="train.submit"):
+            job = submit(TrainJob(spec=spec)) if spec else None
+            if job is not None:
+                st.session_state["train.job"] = job.id
+                st.rerun()
+        if spec is not None:
+            json_button(spec, f"run-{spec.name}", "Spec as JSON")
+    job_id = st.session_state.get("train.job")
+    if job_id is not None:
+        job = store.job(job_id)
+        progress(job_id, "train.progress")
+        if job.state == "succeeded":
+            st.success(f"{job.name} is trained.", icon=":material/check_circle:")
+        watch, ask = st.columns(2)
+        watch.page_link(
+            "pages/runs.py", label="Watch it learn", icon=":material/monitoring:", query_params={"runs": job.name}
+        )
+        if job.state == "succeeded":
+            ask.page_link(
+                "pages/rtg_sweep.py",
+                label="Ask it for returns",
+                icon=":material/target:",
+                query_params={"new": job.name},
+            )
+    queue()

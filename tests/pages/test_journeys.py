@@ -1,0 +1,162 @@
+"""What people do, in Chromium, on the real app with real jobs."""
+
+import pytest
+from playwright.sync_api import expect
+
+from seqrl import jobs
+from seqrl.config import (
+    BehaviourSpec,
+    DatasetJob,
+    DatasetSpec,
+    DecisionTransformerSpec,
+    ReturnSweepJob,
+    ReturnSweepSpec,
+    RunSpec,
+    TrainingSpec,
+    TrainJob,
+)
+from seqrl.store import Store
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+SMALL_MODEL = DecisionTransformerSpec(embedding_dim=32, layers=1, context_length=10)
+MIXTURE = (
+    BehaviourSpec(tier="poor", share=0.5, policy="heuristic", epsilon=0.6),
+    BehaviourSpec(tier="medium", share=0.5, policy="heuristic", epsilon=0.3),
+)
+
+
+def finish(store, job):
+    """Run a job to its end, and say why if it did not succeed."""
+    row = jobs.wait(store, jobs.submit(store, job).id)
+    assert row.state == "succeeded", f"{row.error}\n{jobs.log_tail(store, row.id)}"
+
+
+@pytest.fixture(scope="session")
+def prepared(server):
+    """A small dataset, a run and a sweep, made by real jobs."""
+    _, home = server
+    store = Store(home)
+    finish(store, DatasetJob(spec=DatasetSpec(name="small", episodes=60, behaviours=MIXTURE)))
+    training = TrainingSpec(steps=120, batch_size=16, log_every=20, validate_every=60, checkpoint_every=60)
+    finish(store, TrainJob(spec=RunSpec(name="small-dt", dataset="small", model=SMALL_MODEL, training=training)))
+    sweep = ReturnSweepSpec(
+        name="small-sweep", runs=("small-dt",), targets=(20, 60, 100), episodes=4, decodings=("sampled",)
+    )
+    finish(store, ReturnSweepJob(spec=sweep))
+    return store
+
+
+def visit(page, server, path):
+    """Open a page of the app and wait for its heading."""
+    page.goto(f"{server[0]}/{path}")
+    page.get_by_role("heading", level=1).wait_for()
+
+
+def fill_number(page, label, value):
+    """Type a number and leave the field."""
+    field = page.get_by_label(label, exact=True)
+    field.fill(str(value))
+    field.press("Enter")
+
+
+def drawn(page, name):
+    """The chart whose description starts so, once it is drawn."""
+    chart = page.locator(f'.seqrl-chart[aria-label^="{name}"][data-drawn]')
+    chart.wait_for()
+    return chart
+
+
+def test_a_fresh_home_says_what_to_do_next(page, server):
+    visit(page, server, "train")
+    page.get_by_role("button", name="Build a dataset").wait_for()
+    expect(page.get_by_role("link", name="RTG sweep")).to_be_visible()
+
+
+def test_an_invalid_form_shows_its_sentence_and_a_valid_one_builds(page, server):
+    visit(page, server, "datasets?do=Build")
+    fill_number(page, "Episodes", 0)
+    expect(page.get_by_text("Episodes is 0; choose at least 1.")).to_be_visible()
+    expect(page.get_by_role("button", name="Build", exact=True).last).to_be_disabled()
+    fill_number(page, "Episodes", 40)
+    name = page.get_by_label("Name", exact=True)
+    name.fill("built")
+    name.press("Enter")
+    expect(page.get_by_text("40 episodes of at most")).to_be_visible()
+    page.get_by_test_id("stMain").get_by_role("button", name="Build", exact=True).click()
+    page.get_by_text("built is built: 40 episodes").wait_for()
+    page.get_by_role("button", name="Look at it").click()
+    drawn(page, "Histogram of returns by tier")
+    for view, chart in (("Coverage", "Coverage of"), ("Return-to-go", "Return-to-go over"), ("Actions", "Actions")):
+        page.get_by_role("radio", name=view, exact=True).or_(page.get_by_role("button", name=view, exact=True)).click()
+        drawn(page, chart)
+
+
+def test_training_is_watched_live_found_again_after_a_reload_and_keeps_the_zoom(page, server, prepared):
+    visit(page, server, "train?dataset=small&model=DT&preset=Custom&custom.dt.layers=1&custom.dt.embedding_dim=32")
+    page.get_by_role("heading", name="Train").wait_for()
+    name = page.get_by_label("Name", exact=True)
+    name.fill("watched")
+    name.press("Enter")
+    page.get_by_text("Training", exact=True).click()
+    fill_number(page, "Steps", 100_000)
+    fill_number(page, "Log every (steps)", 10)
+    fill_number(page, "Checkpoint every (steps)", 50)
+    page.get_by_role("button", name="Train", exact=True).click()
+    page.get_by_role("link", name="Watch it learn").click()
+    chart = drawn(page, "loss of 1 run")
+    page.wait_for_function("document.querySelector('.seqrl-chart').data.at(-1).x.length > 3")
+    page.reload()
+    chart = drawn(page, "loss of 1 run")
+    before = page.evaluate("document.querySelector('.seqrl-chart').data.at(-1).x.length")
+    plot = chart.locator(".nsewdrag").first.bounding_box()
+    page.mouse.move(plot["x"] + 60, plot["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(plot["x"] + 260, plot["y"] + 200, steps=4)
+    page.mouse.up()
+    zoomed = page.evaluate("document.querySelector('.seqrl-chart').layout.xaxis.range")
+    page.wait_for_function(f"document.querySelector('.seqrl-chart').data.at(-1).x.length > {before} + 2")
+    assert page.evaluate("document.querySelector('.seqrl-chart').layout.xaxis.range") == zoomed
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Resume").wait_for()
+    assert prepared.run("watched").state == "cancelled"
+    assert prepared.has_checkpoint("watched")
+
+
+def test_a_sweep_grows_and_a_click_on_a_point_plays_its_episode(page, server, prepared):
+    visit(page, server, "rtg_sweep?ask=small-dt")
+    targets = page.get_by_label("Targets (reward)")
+    targets.fill("30, x")
+    targets.press("Enter")
+    page.get_by_text("Targets 'x' is neither a number nor start:stop:step").wait_for()
+    targets.fill("30:90:30")
+    targets.press("Enter")
+    fill_number(page, "Episodes per target (episodes)", 4)
+    name = page.get_by_label("Name", exact=True)
+    name.fill("asked")
+    name.press("Enter")
+    page.get_by_role("button", name="Run the sweep").click()
+    chart = drawn(page, "Achieved against target return")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.seqrl-chart')].some("
+        "c => c.data.some(t => t.customdata && t.mode === 'lines+markers' && t.x.length === 3))"
+    )
+    point = chart.locator(".scatterlayer .trace:last-child .points path").nth(1)
+    box = point.bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_url(re.compile(r"episode=\d+"))
+    page.wait_for_function(
+        "(() => { const find = root => [...root.querySelectorAll('*')].flatMap(e => e.shadowRoot ? "
+        "[...e.shadowRoot.querySelectorAll('video')] : []); const v = find(document)[0];"
+        " return v && v.readyState >= 2 && v.currentTime > 0; })()"
+    )
+    address = page.url
+    fresh = page.context.browser.new_context(viewport={"width": 1440, "height": 900})
+    other = fresh.new_page()
+    other.goto(address)
+    drawn(other, "Achieved against target return")
+    for label in ("Sweep", "Point", "Episode"):
+        shown = page.get_by_role("combobox", name=label, exact=True).input_value()
+        expect(other.get_by_role("combobox", name=label, exact=True)).to_have_value(shown)
+    other.locator("video").first.wait_for()
+    fresh.close()
