@@ -130,9 +130,8 @@ def transition_layout(facts: DatasetFacts) -> TransitionLayout:
     else:
         dimensions += [TokenDimension(observation.names[d], "observation", d) for d in range(observation.size)]
     for d in range(action.size):
-        categories = None if action.kind == "box" else action.categories[d]
         name = action.names[d] if len(action.names) == action.size else f"action {d}" if action.size > 1 else "action"
-        dimensions.append(TokenDimension(name, "action", d, categories))
+        dimensions.append(TokenDimension(name, "action", d, None if action.kind == "box" else action.categories[d]))
     dimensions += [TokenDimension("reward", "reward"), TokenDimension("value", "value")]
     return TransitionLayout(tuple(dimensions), observation.size, action.kind)
 
@@ -252,6 +251,7 @@ def fit_tokenizer(
     bins: int,
     strategy: Strategy,
     discount: float,
+    episodes: np.ndarray | None = None,
 ) -> TransitionTokenizer:
     """Bins fitted to a dataset.
 
@@ -265,6 +265,7 @@ def fit_tokenizer(
         bins: most tokens of a numeric dimension, at least 3.
         strategy: ``uniform`` or ``quantile``.
         discount: of the value tokens.
+        episodes: (<= E,) indices of the episodes to fit to; None takes all.
 
     Raises:
         ValueError: if a number is not finite, naming its dimension.
@@ -273,25 +274,24 @@ def fit_tokenizer(
     rewards = np.asarray(rewards[:steps], dtype=np.float64)
     values = value_targets(rewards, episode_ends, terminated, discount)
     returns = value_targets(rewards, episode_ends, terminated, 1.0)
-    rows = _fit_rows(observations[:steps], actions[:steps], rewards, values)
     terminal = np.zeros(steps, dtype=bool)
     terminal[episode_ends[terminated] - 1] = True
-    observation_columns = layout.observation_columns(np.asarray(observations[rows]))
-    action_columns = layout.action_columns(np.asarray(actions[rows]))
-    table = np.concatenate([observation_columns, action_columns, rewards[rows, None], values[rows, None]], axis=1)
+    candidates = _episode_rows(episode_ends, episodes)
+    rows = candidates[_fit_rows(observations, actions, rewards, values, candidates=candidates)]
+    columns = [layout.observation_columns(np.asarray(observations[rows])), layout.action_columns(actions[rows])]
     fitted = fit_discretizer(
-        table[:, :-1],
+        np.concatenate([*columns, rewards[rows, None]], axis=1),
         bins,
         strategy,
         names=[dimension.name for dimension in layout.dimensions[:-1]],
         categories=[dimension.categories for dimension in layout.dimensions[:-1]],
     )
-    open_ended = table[~terminal[rows], -1:] if not terminal[rows].all() else np.zeros((1, 1))
-    value = fit_discretizer(open_ended, bins - 1, strategy, names=["value"])
-    joined = _join(fitted, value)
-    tokens = joined.encode(values[:, None], [layout.value])[:, 0]
-    sums = np.bincount(tokens[~terminal], weights=returns[~terminal], minlength=joined.width)
-    counts = np.bincount(tokens[~terminal], minlength=joined.width)
+    going_on = rows[~terminal[rows]]
+    going_on_values = values[going_on, None] if len(going_on) else np.zeros((1, 1))
+    joined = _join(fitted, fit_discretizer(going_on_values, bins - 1, strategy, names=["value"]))
+    tokens = joined.encode(values[going_on, None], [layout.value])[:, 0]
+    sums = np.bincount(tokens, weights=returns[going_on], minlength=joined.width)
+    counts = np.bincount(tokens, minlength=joined.width)
     return TransitionTokenizer(layout, joined, sums / np.maximum(counts, 1))
 
 
@@ -339,13 +339,24 @@ def _chunks(steps: int) -> Iterator[slice]:
         yield slice(start, min(start + _CHUNK_ROWS, steps))
 
 
-def _fit_rows(*columns: np.ndarray) -> np.ndarray:
-    """Evenly spaced rows, and those that hold the extremes of each column; all rows if they are not too many."""
-    steps = len(columns[0])
-    if steps <= MAX_FIT_ROWS:
-        return np.arange(steps)
-    extremes = [np.ravel(extreme(column, axis=0)) for column in columns for extreme in (np.argmin, np.argmax)]
-    return np.unique(np.concatenate([np.arange(0, steps, -(-steps // MAX_FIT_ROWS)), *extremes]))
+def _episode_rows(episode_ends: np.ndarray, episodes: np.ndarray | None) -> np.ndarray:
+    """The rows of some episodes."""
+    if episodes is None:
+        return np.arange(episode_ends[-1])
+    chosen = np.zeros(len(episode_ends), dtype=bool)
+    chosen[episodes] = True
+    return np.flatnonzero(np.repeat(chosen, np.diff(episode_ends, prepend=0)))
+
+
+def _fit_rows(*columns: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """Positions among the candidates to fit to: evenly spaced ones and the extremes of each column, or all."""
+    if len(candidates) <= MAX_FIT_ROWS:
+        return np.arange(len(candidates))
+    chosen = [np.arange(0, len(candidates), -(-len(candidates) // MAX_FIT_ROWS))]
+    for column in columns:
+        part = column[candidates]
+        chosen += [np.ravel(part.argmin(axis=0)), np.ravel(part.argmax(axis=0))]
+    return np.unique(np.concatenate(chosen))
 
 
 def _join(bins: Discretizer, value: Discretizer) -> Discretizer:

@@ -1,0 +1,14 @@
+"""Planning with a Trajectory Transformer: drawing tokens and beam search."""
+
+from seqrl.planning.beam_search import Beams, History, Planner
+from seqrl.planning.sampling import PlanNoise, draw, draw_distinct, sampling_log_probabilities
+
+__all__ = [
+    "Beams",
+    "History",
+    "PlanNoise",
+    "Planner",
+    "draw",
+    "draw_distinct",
+    "sampling_log_probabilities",
+]
