@@ -1,0 +1,154 @@
+"""A dataset made of episodes of others: combined, filtered, or one side of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from seqrl.config import DatasetFacts, DeriveSpec, SpaceFacts
+from seqrl.datasets.building import BuildStopped, OnProgress, ShouldStop
+from seqrl.datasets.statistics import measure
+from seqrl.files import atomic_folder
+from seqrl.store.columns import Columns, ColumnsWriter, write_facts
+
+
+def derive(
+    spec: DeriveSpec,
+    sources: Sequence[Columns],
+    columns_folder: Path,
+    *,
+    on_progress: OnProgress = lambda fraction, message: None,
+    should_stop: ShouldStop = lambda: False,
+) -> DatasetFacts:
+    """Write the columns of a derived dataset, episode by episode.
+
+    Args:
+        spec: which episodes to take.
+        sources: the columns of ``spec.sources``, in their order.
+        columns_folder: where the columns go; they appear when they are whole.
+        on_progress: called with the share that is done and what is being done.
+        should_stop: asked now and then.
+
+    Raises:
+        ValueError: if the sources do not fit together, or no episode is left.
+        BuildStopped: if it was asked to stop.
+    """
+    check_compatible(spec.sources, [columns.facts for columns in sources])
+    chosen = choose(spec, [columns.episodes for columns in sources])
+    first = sources[0]
+    total, done = sum(map(len, chosen)), 0
+    with atomic_folder(columns_folder) as partial:
+        writer = ColumnsWriter(
+            partial,
+            observation_shape=first.observations.shape[1:],
+            observation_dtype=first.observations.dtype,
+            action_shape=first.actions.shape[1:],
+            action_dtype=first.actions.dtype,
+        )
+        with writer:
+            for columns, episodes in zip(sources, chosen, strict=True):
+                about = columns.episodes[_ABOUT].to_dict("records")
+                for episode in episodes:
+                    if done % 32 == 0:
+                        if should_stop():
+                            raise BuildStopped
+                        on_progress(0.95 * done / total, f"{done:,} of {total:,} episodes copied")
+                    writer.append(*columns.episode(int(episode)), about[episode])
+                    done += 1
+            writer.close()
+        facts = measure(
+            partial,
+            environment=first.facts.environment,
+            environment_kwargs=first.facts.environment_kwargs,
+            observation=first.facts.observation,
+            action=_joined_action([columns.facts for columns in sources]),
+            max_episode_steps=first.facts.max_episode_steps,
+            content_hash=writer.content_hash(),
+        )
+        write_facts(partial, facts)
+    on_progress(1.0, "done")
+    return facts
+
+
+_ABOUT = ["terminated", "truncated", "tier", "policy", "epsilon", "noise_std", "seed"]
+
+
+def check_compatible(names: Sequence[str], facts: Sequence[DatasetFacts]) -> None:
+    """Refuse datasets whose rows mean different things.
+
+    Raises:
+        ValueError: naming the two that differ and in what.
+    """
+    first = facts[0]
+    for name, other in zip(names[1:], facts[1:], strict=True):
+        for what in ("environment", "environment_kwargs"):
+            ours, theirs = getattr(first, what), getattr(other, what)
+            if ours != theirs:
+                raise ValueError(f"{names[0]} has the {what} {ours} but {name} has {theirs}; combine equal ones only")
+        for what in ("observation", "action"):
+            ours, theirs = getattr(first, what), getattr(other, what)
+            if (ours.kind, ours.shape) != (theirs.kind, theirs.shape):
+                shown = [f"{space.kind} {what}s of shape {space.shape}" for space in (ours, theirs)]
+                raise ValueError(f"{names[0]} has {shown[0]} but {name} has {shown[1]}; combine equal ones only")
+            if first.environment is not None and ours.categories != theirs.categories:
+                raise ValueError(f"{names[0]} and {name} count their {what}s differently; combine equal ones only")
+
+
+def choose(spec: DeriveSpec, tables: Sequence[pd.DataFrame]) -> list[np.ndarray]:
+    """Indices of the episodes that are taken from each source.
+
+    A split draws over the episodes of all sources that pass the filter, so both of its sides together hold each once.
+
+    Raises:
+        ValueError: if a tier does not exist or nothing is left.
+    """
+    kept = [np.flatnonzero(_passes(spec, table)) for table in tables]
+    known = {str(tier) for table in tables for tier in table["tier"]}
+    for tier in spec.tiers:
+        if tier not in known:
+            raise ValueError(f"tiers names {tier!r}, which no episode has; choose from {', '.join(sorted(known))}")
+    if spec.part is not None:
+        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((spec.part.seed, 0x5B117))))
+        count = sum(map(len, kept))
+        sides = np.zeros(count, dtype=bool)
+        sides[generator.permutation(count)[: _first_side(count, spec.part.fraction)]] = True
+        if spec.part.side == "second":
+            sides = ~sides
+        parts = np.split(sides, np.cumsum([len(episodes) for episodes in kept])[:-1])
+        kept = [episodes[side] for episodes, side in zip(kept, parts, strict=True)]
+    if not any(map(len, kept)):
+        total = sum(map(len, tables))
+        raise ValueError(f"none of the {total:,} episodes is left; widen the filter")
+    return kept
+
+
+def _first_side(count: int, fraction: float) -> int:
+    """Episodes of the first side; at least one on each side where there are two."""
+    return min(max(round(count * fraction), 1), max(count - 1, 1))
+
+
+def _passes(spec: DeriveSpec, table: pd.DataFrame) -> np.ndarray:
+    passes = np.ones(len(table), dtype=bool)
+    for column, low, high in (
+        ("achieved_return", spec.minimum_return, spec.maximum_return),
+        ("length", spec.minimum_length, spec.maximum_length),
+    ):
+        values = table[column].to_numpy()
+        passes &= values >= low if low is not None else True
+        passes &= values <= high if high is not None else True
+    return passes & table["tier"].isin(spec.tiers).to_numpy() if spec.tiers else passes
+
+
+def _joined_action(facts: Sequence[DatasetFacts]) -> SpaceFacts:
+    """Facts about the actions of all sources: the most categories that one counts, bounds only where all agree."""
+    action = max((item.action for item in facts), key=lambda action: action.categories)
+    if action.kind != "box":
+        counts = [max(values) for values in zip(*(item.action.categories for item in facts), strict=True)]
+        labels = max((item.action.labels for item in facts), key=len)
+        return action.model_copy(update={"categories": tuple(counts), "labels": labels})
+    same = all((item.action.low, item.action.high) == (action.low, action.high) for item in facts)
+    open_bounds = (None,) * action.size
+    return action if same else action.model_copy(update={"low": open_bounds, "high": open_bounds})

@@ -1,0 +1,116 @@
+"""Folders of Hugging Face ``datasets.save_to_disk``: Arrow streams with one row an episode. No script is ever run."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from seqrl.datasets.importers.checks import MOST_EPISODES, MOST_JSON_BYTES, ImportRefused, RawEpisode, check_file
+from seqrl.datasets.importers.flat import find_names
+from seqrl.datasets.importers.rows import check_names, episodes_of
+from seqrl.datasets.importers.sources import Expected, Source, reading
+from seqrl.files import inside, read_capped
+
+_MOST_FILES = 10_000
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
+_KEEP_RESIDENT_BYTES = 256 * 2**20
+
+
+@contextmanager
+def open_huggingface(folder: Path, expected: Expected) -> Iterator[Source]:
+    """Open a saved dataset, or the ``train`` (else only) split of a saved dictionary of datasets.
+
+    Raises:
+        ImportRefused: naming what is missing or malformed.
+    """
+    with reading(folder):
+        files = data_files(folder)
+        episodes = 0
+        names: dict[str, str] = {}
+        for path in files:
+            with _stream(path) as (stream, _):
+                names = find_names(stream.schema.names)
+                check_names(names)
+                episodes += sum(_checked(batch).num_rows for batch in stream)
+    if not episodes:
+        raise ImportRefused("the file has no episodes; give one with at least one")
+    if episodes > MOST_EPISODES:
+        raise ImportRefused(f"there are {episodes:,} episodes; at most {MOST_EPISODES:,} are read")
+
+    def read() -> Iterator[RawEpisode]:
+        first = 0
+        for path in files:
+            with _stream(path) as (stream, mapped):
+                touched = 0
+                for batch in stream:
+                    for episode in episodes_of(_checked(batch), find_names(batch.schema.names), first):
+                        first += 1
+                        touched += episode.observations.nbytes * 2
+                        yield episode
+                        if touched > _KEEP_RESIDENT_BYTES:  # pages that were read would count as ours until the end
+                            mapped.madvise(mmap.MADV_DONTNEED)
+                            touched = 0
+
+    yield Source("hf", episodes, None, expected.observation, expected.action, read)
+
+
+def data_files(folder: Path) -> list[Path]:
+    """The Arrow files of a saved dataset, in order.
+
+    Raises:
+        ImportRefused: if the folder is none, or names files outside itself.
+    """
+    if (folder / "dataset_dict.json").is_file():
+        splits = _json(folder / "dataset_dict.json").get("splits")
+        if not isinstance(splits, list) or not splits or not all(isinstance(split, str) for split in splits):
+            raise ImportRefused("dataset_dict.json names no splits; save the dataset again")
+        split = "train" if "train" in splits else splits[0]
+        if not _PLAIN_NAME.fullmatch(split):
+            raise ImportRefused(f"dataset_dict.json names the split {split[:40]!r}; use plain names")
+        folder = inside(folder, split)
+    if not (folder / "state.json").is_file():
+        raise ImportRefused(f"{folder.name} has no state.json; give a folder that datasets.save_to_disk wrote")
+    listed = _json(folder / "state.json").get("_data_files")
+    if not isinstance(listed, list) or not 0 < len(listed) <= _MOST_FILES:
+        raise ImportRefused("state.json lists no data files; save the dataset again")
+    files = []
+    for entry in listed:
+        name = entry.get("filename") if isinstance(entry, dict) else None
+        if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name) or not name.endswith(".arrow"):
+            raise ImportRefused(f"state.json names the data file {str(name)[:40]!r}; it must be a plain .arrow file")
+        files.append(check_file(inside(folder, name)))
+    return files
+
+
+def is_huggingface(folder: Path) -> bool:
+    """Whether a folder looks as ``save_to_disk`` leaves it."""
+    return (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
+
+
+@contextmanager
+def _stream(path: Path) -> Iterator[tuple[pa.RecordBatchStreamReader, mmap.mmap]]:
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        buffer = pa.py_buffer(mapped)
+        with pa.BufferReader(buffer) as source, pa.ipc.open_stream(source) as stream:
+            yield stream, mapped
+        del source, stream, buffer  # the mapping cannot close while something looks at it
+
+
+def _checked(batch: pa.RecordBatch) -> pa.RecordBatch:
+    batch.validate(full=True)  # offsets of a foreign file may point anywhere
+    return batch
+
+
+def _json(path: Path) -> dict[str, Any]:
+    with reading(path):
+        values = json.loads(read_capped(path, MOST_JSON_BYTES))
+    if not isinstance(values, dict):
+        raise ImportRefused(f"{path.name} is no JSON object; save the dataset again")
+    return values
