@@ -19,8 +19,11 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu_,
     "gelu": F.gelu,
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "silu": F.silu,
+    "tanh": torch.tanh,
 }
-"""Name → non-linearity. ReLU works in place: nothing needs its input again."""
+"""Name → non-linearity. ReLU works in place: nothing needs its input again. (Autograd copies a view that is changed in
+place, so give it two-dimensional outputs of `Linear`, which are none.)"""
 
 
 class Linear(nn.Module):
@@ -46,9 +49,13 @@ class Linear(nn.Module):
         nn.init.normal_(self.weight, std=std, generator=generator)
         nn.init.zeros_(self.bias)
 
-    def forward(self, x: Tensor, rows: slice = slice(None)) -> Tensor:
-        """(..., inputs) → (..., outputs), or only the given ``rows`` of the outputs."""
-        return F.linear(x, self.weight[rows].to(x.dtype), self.bias[rows].to(x.dtype))
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., inputs) → (..., outputs)."""
+        return F.linear(x, self.weight.to(x.dtype), self.bias.to(x.dtype))
+
+    def parts(self, *sizes: int) -> list[tuple[Tensor, Tensor]]:
+        """Weight and bias of consecutive groups of outputs, for inputs that differ between them."""
+        return list(zip(self.weight.split(sizes), self.bias.split(sizes), strict=True))
 
 
 class LayerNorm(nn.Module):

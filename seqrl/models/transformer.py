@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqrl.models.layers import ACTIVATIONS, DropoutNoise, LayerNorm, Linear, residual_dropout
@@ -96,45 +97,31 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.width, self.heads = width, heads
+        self.scale = (width // heads) ** -0.5
         self.qkv = Linear(width, 3 * width)
         self.projection = Linear(width, width)
 
     def forward(self, x_BTD: Tensor, bias: Tensor, queries: slice, seen: list[Tensor] | None) -> Tensor:
-        """Update of the tokens ``queries``: (B, Q, D). ``bias``: (1 or B, Q, T) added to the scores."""
-        if queries == slice(None):
-            q, k, v = self.qkv(x_BTD).split(self.width, dim=-1)
-        else:  # the last layer: every token is a key, few are asked
-            q = self.qkv(x_BTD[:, queries], slice(0, self.width))
-            k, v = self.qkv(x_BTD, slice(self.width, None)).split(self.width, dim=-1)
-        if self.heads == 1:
-            scores = torch.baddbmm(bias, q, k.transpose(1, 2), alpha=self.width**-0.5)
-            weights = scores.softmax(-1)
-            if seen is not None:
-                seen.append(weights[:, None].detach())
-            return self.projection(weights @ v)
-        q, k, v = (self._by_head(part) for part in (q, k, v))
-        bias = bias if bias.shape[0] == 1 else bias.repeat_interleave(self.heads, dim=0)
-        scores = torch.baddbmm(bias, q, k.transpose(1, 2), alpha=(self.width // self.heads) ** -0.5)
-        weights = scores.softmax(-1)
+        """Update of the tokens ``queries``: (B * Q, D). ``bias``: (1 or B, Q, T) added to the scores."""
+        q, k, v = (self._by_head(part) for part in self._project(x_BTD, queries))
+        if bias.shape[0] > 1:
+            bias = bias.repeat_interleave(self.heads, dim=0)
+        weights = torch.baddbmm(bias, q * self.scale, k.transpose(1, 2)).softmax(-1)
         if seen is not None:
             seen.append(weights.unflatten(0, (-1, self.heads)).detach())
-        return self.projection(self._joined(weights @ v))
+        return self.projection(self._joined(weights @ v).flatten(0, 1))
 
     def extend(self, x_BTD: Tensor, bias: Tensor | None, queries: slice, cache: KeyValueCache, layer: int) -> Tensor:
-        """Update of the tokens ``queries`` among T new ones, whose keys and values join the cache: (B, Q, D)."""
+        """Update of the tokens ``queries`` among T new ones, whose keys and values join the cache: (B * Q, D)."""
         start, end = cache.length, cache.length + x_BTD.shape[1]
-        if queries == slice(None):
-            q, k, v = self.qkv(x_BTD).split(self.width, dim=-1)
-        else:
-            q = self.qkv(x_BTD[:, queries], slice(0, self.width))
-            k, v = self.qkv(x_BTD, slice(self.width, None)).split(self.width, dim=-1)
+        q, k, v = self._project(x_BTD, queries)
         cache.keys[layer, :, :, start:end] = k.unflatten(-1, (self.heads, -1)).transpose(1, 2)
         cache.values[layer, :, :, start:end] = v.unflatten(-1, (self.heads, -1)).transpose(1, 2)
         q_NQK = self._by_head(q)
         scores = torch.bmm(q_NQK, cache.keys[layer, :, :, :end].flatten(0, 1).transpose(1, 2))
         if cache.prefix is not None:
             scores = torch.cat([_prefix_scores(q_NQK, cache.prefix, layer), scores], dim=-1)
-        scores *= (self.width // self.heads) ** -0.5
+        scores *= self.scale
         if bias is not None:
             scores += bias if bias.shape[0] == 1 else bias.repeat_interleave(self.heads, dim=0)
         weights = scores.softmax(-1)
@@ -142,9 +129,20 @@ class Attention(nn.Module):
         out_NQK = torch.bmm(weights[..., seen_before:], cache.values[layer, :, :, :end].flatten(0, 1))
         if cache.prefix is not None:
             out_NQK += _prefix_values(weights[..., :seen_before], cache.prefix, layer)
-        return self.projection(self._joined(out_NQK))
+        return self.projection(self._joined(out_NQK).flatten(0, 1))
+
+    def _project(self, x_BTD: Tensor, queries: slice) -> tuple[Tensor, ...]:
+        """Queries (B, Q, D), keys and values (B, T, D): in the last layer every token is a key, few are asked."""
+        if queries == slice(None):
+            return self.qkv(x_BTD.flatten(0, 1)).view(*x_BTD.shape[:2], -1).split(self.width, dim=-1)
+        (weight_q, bias_q), (weight_kv, bias_kv) = self.qkv.parts(self.width, 2 * self.width)
+        q = F.linear(x_BTD[:, queries], weight_q.to(x_BTD.dtype), bias_q.to(x_BTD.dtype))
+        k_and_v = F.linear(x_BTD, weight_kv.to(x_BTD.dtype), bias_kv.to(x_BTD.dtype))
+        return q, *k_and_v.split(self.width, dim=-1)
 
     def _by_head(self, x_BTD: Tensor) -> Tensor:
+        if self.heads == 1:
+            return x_BTD
         return x_BTD.unflatten(-1, (self.heads, -1)).transpose(1, 2).flatten(0, 1)  # (B * H, T, K)
 
     def _joined(self, x_NQK: Tensor) -> Tensor:
@@ -201,18 +199,19 @@ class Block(nn.Module):
         self, x_BTD: Tensor, bias: Tensor, queries: slice, noise: DropoutNoise | None, seen: list[Tensor] | None
     ) -> Tensor:
         """(B, T, D) → (B, Q, D)."""
-        update = self.attention(self.norm_1(x_BTD), bias, queries, seen)
-        residual = x_BTD if queries == slice(None) else x_BTD[:, queries]
-        return self._feed_forward(residual_dropout(residual, update, noise), noise)
+        return self._add(x_BTD[:, queries], self.attention(self.norm_1(x_BTD), bias, queries, seen), noise)
 
     def extend(self, x_BTD: Tensor, bias: Tensor | None, queries: slice, cache: KeyValueCache, layer: int) -> Tensor:
         """(B, T, D) of new tokens → (B, Q, D)."""
-        update = self.attention.extend(self.norm_1(x_BTD), bias, queries, cache, layer)
-        return self._feed_forward(x_BTD[:, queries] + update, None)
+        return self._add(
+            x_BTD[:, queries], self.attention.extend(self.norm_1(x_BTD), bias, queries, cache, layer), None
+        )
 
-    def _feed_forward(self, x_BTD: Tensor, noise: DropoutNoise | None) -> Tensor:
-        update = self.contract(self.activation(self.expand(self.norm_2(x_BTD))))
-        return residual_dropout(x_BTD, update, noise)
+    def _add(self, residual_BQD: Tensor, update_ND: Tensor, noise: DropoutNoise | None) -> Tensor:
+        """What attention and the feed-forward network add to the residual stream: (B, Q, D)."""
+        x_ND = residual_dropout(residual_BQD.flatten(0, 1), update_ND, noise)
+        update_ND = self.contract(self.activation(self.expand(self.norm_2(x_ND))))
+        return residual_dropout(x_ND, update_ND, noise).view(residual_BQD.shape)
 
 
 class CausalTransformer(nn.Module):
