@@ -4,6 +4,7 @@ A chart ``x`` is drawn in two steps, ``info = x_info(...)`` and ``x(info, theme,
 it is ``sentence(info)``. Nothing here reads a store, a page or a clock.
 """
 
+from seqrl.plots.bins import bin_edges, bin_edges_info
 from seqrl.plots.coverage import action_distribution, action_distribution_info, coverage, coverage_info
 from seqrl.plots.datasets import (
     length_histogram,
@@ -17,6 +18,13 @@ from seqrl.plots.datasets import (
 )
 from seqrl.plots.episode_figure import episode_strips, move_cursor
 from seqrl.plots.episodes import EpisodeTrace, episode_strips_info, step_sentence
+from seqrl.plots.occupancy import occupancy, occupancy_info
+from seqrl.plots.rounding import (
+    episode_tokens,
+    episode_tokens_info,
+    reconstruction_error,
+    reconstruction_error_info,
+)
 from seqrl.plots.runs import parallel_runs, parallel_runs_info
 from seqrl.plots.sentences import sentence
 from seqrl.plots.sweep_figure import rtg_sweep
@@ -30,18 +38,26 @@ __all__ = [
     "Theme",
     "action_distribution",
     "action_distribution_info",
+    "bin_edges",
+    "bin_edges_info",
     "coverage",
     "coverage_info",
     "episode_strips",
     "episode_strips_info",
+    "episode_tokens",
+    "episode_tokens_info",
     "family_colour",
     "length_histogram",
     "length_histogram_info",
     "move_cursor",
+    "occupancy",
+    "occupancy_info",
     "parallel_runs",
     "parallel_runs_info",
     "percentile_curve",
     "percentile_curve_info",
+    "reconstruction_error",
+    "reconstruction_error_info",
     "return_histogram",
     "return_histogram_info",
     "return_to_go_fan",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
 
+from seqrl.plots.format import number
 from seqrl.plots.template import Style
 
 MOST_DIRECT_LABELS = 6
@@ -46,6 +47,25 @@ def round_step(width: float, most: int = 6) -> float:
         return 1.0
     power = 10.0 ** math.floor(math.log10(width / most))
     return next(float(f"{factor * power:.6g}") for factor in (1, 2, 2.5, 5, 10, 20) if width / (factor * power) <= most)
+
+
+def log_ticks(low: float, high: float) -> dict[str, list[Any]]:
+    """Few round ticks of a logarithmic axis, as ``tickvals`` and ``ticktext``.
+
+    Args:
+        low: exponent of ten at the lower end of the axis.
+        high: exponent of ten at its upper end.
+
+    >>> log_ticks(-0.1, 1.1)["tickvals"]
+    [1.0, 2.0, 5.0, 10.0]
+    """
+    decades = high - low
+    factors = (1, 1.5, 2, 3, 5, 7) if decades < 0.6 else (1, 2, 5) if decades < 2.2 else (1,)
+    stride = max(math.ceil(decades / 7), 1)
+    exponents = range(math.floor(low), math.ceil(high) + 1)
+    values = [float(f"{f}e{e}") for e in exponents if len(factors) > 1 or e % stride == 0 for f in factors]
+    kept = [value for value in values if low - 1e-9 <= math.log10(value) <= high + 1e-9]
+    return {"tickvals": kept, "ticktext": [number(value) for value in kept]}
 
 
 def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -125,6 +145,7 @@ def add_end_labels(
     xref: str = "x",
     yref: str = "y",
     log: bool = False,
+    leaders: bool = True,
 ) -> None:
     """Write names in the right margin, each at the height of its line's end, spread so that none overlap.
 
@@ -140,13 +161,14 @@ def add_end_labels(
         xref: the x axis.
         yref: the y axis.
         log: the y axis is logarithmic, so shapes take powers and annotations take exponents.
+        leaders: whether to draw the hairlines.
     """
     low, high = y_range
     unit = (high - low) / pixels
     gap = 1.3 * style.sizes.font * unit
     heights = spread([min(max(label.y, low), high) for label in labels], gap, low + gap / 2, high - gap / 2)
     for label, height in zip(labels, heights, strict=True):
-        if abs(height - label.y) > 0.6 * gap or right > label.x:
+        if leaders and (abs(height - label.y) > 0.6 * gap or right > label.x):
             ends = {"y0": 10**label.y if log else label.y, "y1": 10**height if log else height}
             line = {"color": label.colour, "width": 1, "dash": "dot"}
             figure.add_shape(

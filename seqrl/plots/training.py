@@ -11,7 +11,15 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from seqrl.plots.format import duration, enumerate_words, number
-from seqrl.plots.layout import MOST_DIRECT_LABELS, EndLabel, add_end_labels, finite_range, label_margin, shorten
+from seqrl.plots.layout import (
+    MOST_DIRECT_LABELS,
+    EndLabel,
+    add_end_labels,
+    finite_range,
+    label_margin,
+    log_ticks,
+    shorten,
+)
 from seqrl.plots.sentences import sentence
 from seqrl.plots.template import Style, Theme, family_colour, new_figure, note, translucent
 
@@ -178,6 +186,8 @@ def training_curves(
         showline=True,
     )
     figure.update_yaxes(title_text=info.title, type="log" if log else "linear", range=[low, high])
+    if log:
+        figure.update_yaxes(**log_ticks(low, high))
     if direct:
         ends = [_end(curve, log, style) for curve in curves]
         pixels = _HEIGHT - 28 - 4.2 * style.sizes.font
