@@ -6,7 +6,8 @@ and target, its sampling noise follows from the same seed, and the batch that it
 sweep can be cut into chunks, stopped and resumed.
 
 A run that takes no target (behaviour cloning) does the same whatever is asked. It is measured once for each decoding,
-as a cell whose target is None.
+as a cell whose target is None. A Trajectory Transformer plans: of the futures that its beam search imagines it
+takes the one whose predicted return is nearest to what is asked for.
 """
 
 from __future__ import annotations
@@ -21,17 +22,20 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from seqrl.config import (
+    BehaviourCloningSpec,
     DatasetFacts,
-    DecisionTransformerSpec,
     Decoding,
+    PlanningSpec,
     ReturnSweepSpec,
     RunSpec,
     check_return_sweep,
     offered_decodings,
 )
-from seqrl.config.models import ActionModelSpec
 from seqrl.environments import EnvironmentVector, make_vector
+from seqrl.environments.noise import episode_seed
 from seqrl.models.decision_transformer import ActionTransformer
+from seqrl.models.trajectory_transformer import TrajectoryTransformer
+from seqrl.planning import PlannedDecision, PlanningPolicy
 from seqrl.policies import Decision, SequencePolicy
 from seqrl.registry import environment_row
 from seqrl.store.records import EpisodeRecord
@@ -54,7 +58,7 @@ class Cell(NamedTuple):
 class Actor(NamedTuple):
     """A trained run that can act: its model in evaluation mode, its spec, and the facts of its data."""
 
-    model: ActionTransformer
+    model: ActionTransformer | TrajectoryTransformer
     spec: RunSpec
     facts: DatasetFacts
 
@@ -84,8 +88,7 @@ def sweep_cells(spec: ReturnSweepSpec, runs: Mapping[str, tuple[RunSpec, Dataset
     cells = []
     for run in spec.runs:
         model, facts = runs[run][0].model, runs[run][1]
-        assert isinstance(model, ActionModelSpec)  # noqa: S101
-        targets = spec.targets if isinstance(model, DecisionTransformerSpec) else (None,)
+        targets = (None,) if isinstance(model, BehaviourCloningSpec) else spec.targets
         offered = offered_decodings(model, facts)
         cells += [
             Cell(run, decoding, target) for decoding in spec.decodings if decoding in offered for target in targets
@@ -93,14 +96,9 @@ def sweep_cells(spec: ReturnSweepSpec, runs: Mapping[str, tuple[RunSpec, Dataset
     return cells
 
 
-def episode_seed(seed: int, episode: int) -> int:
-    """Environment seed of an episode of a sweep: the same for every run, decoding and target."""
-    return int(np.random.SeedSequence((seed, episode)).generate_state(1)[0] >> 1)
-
-
 def return_sweep(
     spec: ReturnSweepSpec,
-    models: Mapping[str, Actor | tuple[ActionTransformer, RunSpec, DatasetFacts]],
+    models: Mapping[str, Actor | tuple[ActionTransformer | TrajectoryTransformer, RunSpec, DatasetFacts]],
     *,
     done: Collection[tuple[str, str, float | None]] = (),
     should_stop: Callable[[], bool] = lambda: False,
@@ -161,6 +159,7 @@ def play(
     *,
     temperature: float = 1.0,
     acting: Literal["cached", "window"] = "cached",
+    planning: PlanningSpec | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     on_step: Callable[[int, int], None] = lambda timestep, running: None,
 ) -> Iterator[list[EpisodeRecord]]:
@@ -172,6 +171,7 @@ def play(
         vector: of the actor's environment.
         temperature: of sampled episodes.
         acting: see `SequencePolicy`.
+        planning: of a Trajectory Transformer; None takes the defaults.
         should_stop: asked before every step; when true, episodes still running are dropped.
         on_step: told (timestep, episodes that ran) after every step.
 
@@ -179,16 +179,7 @@ def play(
         The episodes that ended at a step, in the order of the plans.
     """
     seeds = [plan.seed for plan in plans]
-    policy = SequencePolicy(
-        actor.model,
-        actor.spec.model,  # type: ignore[arg-type]
-        actor.facts,
-        seeds=seeds,
-        targets=np.array([np.nan if plan.cell.target is None else plan.cell.target for plan in plans]),
-        sampled=np.array([plan.cell.decoding == "sampled" for plan in plans]),
-        temperature=temperature,
-        acting=acting,
-    )
+    policy = _policy(actor, plans, temperature, acting, planning or PlanningSpec())
     trace = _Trace(len(plans))
     observations = vector.reset(seeds)
     running = np.arange(len(plans))
@@ -208,6 +199,26 @@ def play(
             observations, running = observations[stays], running[stays]
 
 
+def _policy(
+    actor: Actor, plans: Sequence[Plan], temperature: float, acting: Literal["cached", "window"], planning: PlanningSpec
+) -> SequencePolicy | PlanningPolicy:
+    """What acts in these episodes."""
+    seeds = [plan.seed for plan in plans]
+    targets = np.array([np.nan if plan.cell.target is None else plan.cell.target for plan in plans])
+    if isinstance(actor.model, TrajectoryTransformer):
+        return PlanningPolicy(actor.model, planning, seeds=seeds, targets=targets)
+    return SequencePolicy(
+        actor.model,
+        actor.spec.model,  # type: ignore[arg-type]
+        actor.facts,
+        seeds=seeds,
+        targets=targets,
+        sampled=np.array([plan.cell.decoding == "sampled" for plan in plans]),
+        temperature=temperature,
+        acting=acting,
+    )
+
+
 def _play_in_chunks(
     actor: Actor,
     plans: Sequence[Plan],
@@ -218,13 +229,16 @@ def _play_in_chunks(
 ) -> Iterator[list[EpisodeRecord]]:
     """Complete cells, as they come."""
     pending: dict[Cell, list[EpisodeRecord]] = {}
-    for chunk in _chunks(plans, spec.episodes, _largest_chunk(actor.facts)):
+    for chunk in _chunks(
+        plans, spec.episodes, _largest_chunk(actor.facts, isinstance(actor.model, TrajectoryTransformer))
+    ):
         episodes = play(
             actor,
             chunk,
             vector,
             temperature=spec.temperature,
             acting=spec.acting,
+            planning=spec.planning,
             should_stop=should_stop,
             on_step=lambda timestep, running: meter.step(timestep / actor.facts.step_limit, running),
         )
@@ -241,7 +255,9 @@ def _target(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
 
 
-def _largest_chunk(facts: DatasetFacts) -> int:
+def _largest_chunk(facts: DatasetFacts, plans_ahead: bool) -> int:
+    if plans_ahead:
+        return LARGEST_CHUNK_OF_SINGLES
     row = environment_row(facts.environment or "")
     return LARGEST_CHUNK if row.vector and not facts.environment_kwargs else LARGEST_CHUNK_OF_SINGLES
 
@@ -280,7 +296,7 @@ class _Trace:
         self._lengths = np.zeros(rows, dtype=np.int64)
         self._held: dict[str, np.ndarray] = {}
 
-    def add(self, running: np.ndarray, decision: Decision, rewards: np.ndarray) -> None:
+    def add(self, running: np.ndarray, decision: Decision | PlannedDecision, rewards: np.ndarray) -> None:
         """One step of the ``running`` rows."""
         values = {
             "actions": decision.actions,

@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from seqrl.config.base import Name, Spec, setting
 from seqrl.config.facts import DatasetFacts
-from seqrl.config.models import ActionModelSpec, DecisionTransformerSpec
+from seqrl.config.models import ActionModelSpec, DecisionTransformerSpec, TrajectoryTransformerSpec, TransformerSpec
+from seqrl.config.planning import PlanningSpec, check_planning
 from seqrl.config.training import RunSpec
 
 Decoding = Literal["sampled", "greedy"]
@@ -44,6 +45,11 @@ class ReturnSweepSpec(Spec):
         "between half of K and K, which is several times faster.",
         advanced=True,
     )
+    planning: PlanningSpec = Field(
+        PlanningSpec(),
+        title="Planning",
+        description="Of Trajectory Transformers, which take the imagined future whose return is nearest to the target.",
+    )
     seed: int = setting(0, "Seed", "Start states and sampling noise follow from it.", ge=0, le=2**31 - 1)
 
     @model_validator(mode="after")
@@ -56,8 +62,13 @@ class ReturnSweepSpec(Spec):
         return self
 
 
-def offered_decodings(model: ActionModelSpec, facts: DatasetFacts) -> tuple[Decoding, ...]:
-    """How a model's actions can be chosen: a tanh head names one action, so there is nothing to draw from."""
+def offered_decodings(model: TransformerSpec, facts: DatasetFacts) -> tuple[Decoding, ...]:
+    """How a model's actions can be chosen.
+
+    A tanh head names one action, so there is nothing to draw from; a Trajectory Transformer draws what it plans with.
+    """
+    if not isinstance(model, ActionModelSpec):
+        return ("sampled",)
     action = facts.action
     bounded = None not in (*action.low, *action.high)
     fixed = action.kind == "box" and model.action_head != "gaussian" and bounded
@@ -75,9 +86,11 @@ def check_return_sweep(spec: ReturnSweepSpec, runs: Mapping[str, tuple[RunSpec, 
     """
     for name, (run, facts) in runs.items():
         model = run.model
-        if not isinstance(model, ActionModelSpec):
-            raise ValueError(f"the run {name} takes no target return; plan with it in a beam sweep instead")
-        if not set(spec.decodings) & set(offered_decodings(model, facts)):
+        if isinstance(model, TrajectoryTransformerSpec):
+            check_planning(spec.planning, model)
+            if "sampled" not in spec.decodings:
+                raise ValueError(f"decodings is greedy but {name} plans with actions that it draws; add sampled")
+        elif not set(spec.decodings) & set(offered_decodings(model, facts)):
             raise ValueError(
                 f"decodings is sampled but the tanh head of {name} gives one action without chances; "
                 "choose greedy, or train with action_head gaussian"

@@ -62,3 +62,12 @@ class EpisodeNoise:
             bits.state = state
             draw(out=self._numbers[row])
         self._block = block
+
+
+def episode_seed(seed: int, episode: int) -> int:
+    """Environment seed of an episode of a sweep: the same for every run and every setting that is compared.
+
+    >>> episode_seed(0, 1) == episode_seed(0, 1) != episode_seed(1, 1)
+    True
+    """
+    return int(np.random.SeedSequence((seed, episode)).generate_state(1)[0] >> 1)

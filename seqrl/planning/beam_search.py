@@ -74,6 +74,10 @@ class Beams:
         rows = torch.arange(len(index_NM))[:, None]
         return replace(self, **{item.name: getattr(self, item.name)[rows, index_NM] for item in fields(self)})
 
+    def environments(self, rows: Tensor) -> Self:
+        """All futures of some environments."""
+        return replace(self, **{item.name: getattr(self, item.name)[rows] for item in fields(self)})
+
     def extend(self, children: int) -> Self:
         """Every future ``children`` times."""
         return replace(

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import sys
 import traceback
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -16,17 +17,18 @@ from pydantic import ValidationError
 
 from seqrl.config import explain
 from seqrl.files import free_bytes
-from seqrl.jobs import advance, can_resume, clean_up
+from seqrl.jobs import Backend, LocalBackend, advance, can_resume, clean_up
 from seqrl.jobs.backend import OUTCOME_BYTES, OUTCOME_NAME
 from seqrl.jobs.process import ProcessIdentity
 from seqrl.store import JobState, Store
 from seqrl.worker.context import JobContext, Stopped
 
-# Kind of job -> module here with ``run(context, spec)``.
-_MODULES = {
+# Kind of job → module here with ``run(context, spec)``.
+MODULES = {
     "dataset": "seqrl.worker.dataset",
     "train": "seqrl.worker.train",
     "sweep_rtg": "seqrl.worker.sweep",
+    "sweep_beam": "seqrl.worker.beam",
     "render": "seqrl.worker.render",
 }
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -34,8 +36,16 @@ _DISK_FULL_TEXTS = ("no space left", "disk is full", "file too large", "errno = 
 _NICENESS = 5
 
 
-def main(arguments: list[str]) -> int:
-    """Run the job that the launcher has claimed, and move the queue afterwards."""
+def main(arguments: Sequence[str], backend: Backend | None = None) -> int:
+    """Run the job that the launcher has claimed, and move the queue afterwards.
+
+    Args:
+        arguments: home folder, id of the job, descriptor of its lock.
+        backend: what starts the next job; a process of this machine by default.
+
+    Returns:
+        The exit code, 0 only on success.
+    """
     home, job_id, held = Path(arguments[0]), int(arguments[1]), int(arguments[2])
     _prepare_process(held)
     store = Store(home)
@@ -49,7 +59,7 @@ def main(arguments: list[str]) -> int:
     state, error = _carry_out(context)
     saved = _finish(context, state, error)
     os.close(held)
-    advance(store)
+    advance(store, backend or LocalBackend())
     return 0 if saved and state == "succeeded" else 1
 
 
@@ -67,7 +77,7 @@ def _carry_out(context: JobContext) -> tuple[JobState, str | None]:
     job = context.job
     context.log(f"job {job.id}: {job.kind} {job.name}, attempt {job.attempt}")
     try:
-        module = import_module(_MODULES[job.kind])
+        module = import_module(MODULES[job.kind])
         module.run(context, job.job.spec)
     except Stopped:
         return _stopped(context)

@@ -97,6 +97,9 @@ def test_an_undiscounted_target_for_a_discounted_run_is_refused():
         check(DecisionTransformerSpec(discount=0.9), targets=(-9.0,), reward_minimum=-1.0)
 
 
-def test_a_model_that_takes_no_target_return_belongs_in_another_sweep():
-    with pytest.raises(ValueError, match="the run a takes no target return; plan with it in a beam sweep"):
-        check(TrajectoryTransformerSpec())
+def test_a_trajectory_transformer_plans_with_what_it_can_see_and_draw():
+    check(TrajectoryTransformerSpec())
+    with pytest.raises(ValueError, match="context is 5 but the model sees 3 transitions; choose at most 3"):
+        check(TrajectoryTransformerSpec(context_length=3))
+    with pytest.raises(ValueError, match="decodings is greedy but a plans with actions that it draws; add sampled"):
+        check(TrajectoryTransformerSpec(), decodings=("greedy",))
