@@ -8,6 +8,7 @@ from seqrl.environments.making import (
     space_facts,
 )
 from seqrl.environments.noise import EpisodeNoise
+from seqrl.environments.registration import register_environments
 from seqrl.environments.vectors import EnvironmentVector, GymnasiumVector, Steps, make_vector
 
 __all__ = [
@@ -22,3 +23,5 @@ __all__ = [
     "make_vector",
     "space_facts",
 ]
+
+register_environments()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -68,17 +69,19 @@ def make_environment(
         options["max_episode_steps"] = max_episode_steps
     if render_mode is not None:
         options["render_mode"] = render_mode
-        # MuJoCo reads it when it is first imported; without a screen only a software renderer works
-        os.environ.setdefault("MUJOCO_GL", "egl" if os.path.exists("/dev/dri") else "osmesa")
     try:
         gymnasium.spec(environment)
     except error.Error as fault:
         raise EnvironmentUnavailable(_unknown(environment)) from fault
+    if sys.platform == "linux":
+        os.environ.setdefault("MUJOCO_GL", "egl")  # read once, when MuJoCo is imported; draws without a screen
     try:
         return gymnasium.make(environment, disable_env_checker=True, **options)
     except (error.DependencyNotInstalled, ImportError) as fault:
         raise EnvironmentUnavailable(f"{environment} needs a package that is missing: {fault}") from fault
-    except (TypeError, error.Error) as fault:
+    except error.DeprecatedEnv as fault:
+        raise EnvironmentUnavailable(f"{environment} is out of date: {fault}") from fault
+    except (TypeError, ValueError, error.Error) as fault:
         raise EnvironmentUnavailable(f"{environment} refuses its settings {options}: {fault}") from fault
 
 

@@ -94,6 +94,15 @@ def encode_observations(space: Space, observations: Any) -> np.ndarray:
     return np.asarray(observations) if is_image(space) else _encode(space, observations)
 
 
+def stack_observations(space: Space, observations: Sequence[Any]) -> Any:
+    """Observations one below the other as Minari stores them, arrays in dictionaries or tuples as the space has it."""
+    if isinstance(space, spaces.Dict):
+        return {key: stack_observations(part, [o[key] for o in observations]) for key, part in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(stack_observations(part, [o[i] for o in observations]) for i, part in enumerate(space.spaces))
+    return np.array(observations)
+
+
 def decode_observations(space: Space, rows: np.ndarray) -> Any:
     """The inverse of `encode_observations`, in the types of the space."""
     if is_image(space):

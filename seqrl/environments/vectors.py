@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 
 from seqrl.environments.making import make_environment
-from seqrl.environments.spaces import action_decoder, observation_dtype, observation_encoder
+from seqrl.environments.spaces import action_decoder, encode_observations, stack_observations
 from seqrl.registry import environment_row, resolve
 
 
@@ -69,9 +69,8 @@ class GymnasiumVector:
         self._arguments = (environment, dict(kwargs or {}), max_episode_steps)
         self._idle: list[gymnasium.Env] = [self._make()]
         self._running: list[gymnasium.Env] = []
-        self._encode = observation_encoder(self._idle[0].observation_space)
+        self._space = self._idle[0].observation_space
         self._decode = action_decoder(self._idle[0].action_space)
-        self._dtype = observation_dtype(self._idle[0].observation_space)
 
     def reset(self, seeds: Sequence[int]) -> np.ndarray:
         """Begin new episodes, see `EnvironmentVector.reset`; environments of earlier ones are used again."""
@@ -80,18 +79,19 @@ class GymnasiumVector:
             self._idle.append(self._make())
         self._running = [self._idle.pop() for _ in seeds]
         resets = zip(self._running, seeds, strict=True)
-        return self._stack([self._encode(env.reset(seed=int(seed))[0]) for env, seed in resets])
+        return self._rows([env.reset(seed=int(seed))[0] for env, seed in resets])
 
     def step(self, actions: np.ndarray) -> Steps:
         """One step of each, see `EnvironmentVector.step`."""
-        rows, rewards, terminated, truncated = [], [], [], []
+        observations, rewards, terminated, truncated = [], [], [], []
         for env, action in zip(self._running, actions, strict=True):
             observation, reward, end, cut, _ = env.step(self._decode(action))
-            rows.append(self._encode(observation))
+            observations.append(observation)
             rewards.append(float(reward))
             terminated.append(bool(end))
             truncated.append(bool(cut))
-        return Steps(self._stack(rows), np.array(rewards, dtype=np.float64), np.array(terminated), np.array(truncated))
+        ends = np.array([terminated, truncated], dtype=bool)
+        return Steps(self._rows(observations), np.array(rewards, dtype=np.float64), *ends)
 
     def keep(self, running: np.ndarray) -> None:
         """Drop episodes, see `EnvironmentVector.keep`."""
@@ -108,5 +108,5 @@ class GymnasiumVector:
         environment, kwargs, max_episode_steps = self._arguments
         return make_environment(environment, kwargs, max_episode_steps=max_episode_steps)
 
-    def _stack(self, rows: list[np.ndarray]) -> np.ndarray:
-        return np.stack(rows).astype(self._dtype, copy=False)
+    def _rows(self, observations: list[Any]) -> np.ndarray:
+        return encode_observations(self._space, stack_observations(self._space, observations))

@@ -65,6 +65,17 @@ def _noisy(poor: float, medium: float, expert: float) -> dict[str, BehaviourSpec
 
 _THREE_TIERS = {"poor": 0.3, "medium": 0.4, "expert": 0.3}
 _HEURISTICS = "seqrl.environments.heuristics"
+_TABLE = "seqrl.environments.tabular:TablePolicy"
+
+_LANDER_OBSERVATIONS = (
+    *("horizontal position", "height", "horizontal speed", "vertical speed", "angle", "angular speed"),
+    *("left leg touches", "right leg touches"),
+)
+_WALKER_JOINTS = ("hip angle", "hip speed", "knee angle", "knee speed", "ground contact")
+_LAKE_CELLS = tuple(f"row {row}, column {column}" for row in range(1, 5) for column in range(1, 5))
+_CHEETAH_JOINTS = ("back thigh", "back shin", "back foot", "front thigh", "front shin", "front foot")
+_LEG = ("thigh", "leg", "foot")
+_TWO_LEGS = ("right thigh", "right leg", "right foot", "left thigh", "left leg", "left foot")
 
 ENVIRONMENTS: dict[str, EnvironmentRow] = {
     row.id: row
@@ -131,6 +142,152 @@ ENVIRONMENTS: dict[str, EnvironmentRow] = {
             default_mix={"random": 0.4, "poor": 0.4, "medium": 0.2},
             observation_names=("cos(angle)", "sin(angle)", "angular velocity"),
             action_names=("torque",),
+        ),
+        EnvironmentRow(
+            id="LunarLander-v3",
+            title="Lunar Lander",
+            family="Box2D",
+            max_episode_steps=1000,
+            heuristic=f"{_HEURISTICS}:lunar_lander",
+            tiers=_noisy(0.5, 0.3, 0.0),
+            default_mix=_THREE_TIERS,
+            observation_names=_LANDER_OBSERVATIONS,
+            action_names=("do nothing", "fire left engine", "fire main engine", "fire right engine"),
+        ),
+        EnvironmentRow(
+            id="LunarLanderContinuous-v3",
+            title="Lunar Lander, continuous",
+            family="Box2D",
+            max_episode_steps=1000,
+            heuristic=f"{_HEURISTICS}:lunar_lander_continuous",
+            tiers=_noisy(0.5, 0.3, 0.0),
+            default_mix=_THREE_TIERS,
+            observation_names=_LANDER_OBSERVATIONS,
+            action_names=("main engine", "side engines"),
+        ),
+        EnvironmentRow(
+            id="BipedalWalker-v3",
+            title="Bipedal Walker",
+            family="Box2D",
+            max_episode_steps=1600,
+            heuristic=f"{_HEURISTICS}:BipedalWalk",
+            tiers=_noisy(0.1, 0.02, 0.0),
+            default_mix=_THREE_TIERS,
+            observation_names=(
+                "hull angle",
+                "hull angular velocity",
+                "speed forward",
+                "speed upward",
+                *(f"{joint} {leg}" for leg in (1, 2) for joint in _WALKER_JOINTS),
+                *(f"lidar {i}" for i in range(1, 11)),
+            ),
+            action_names=("hip 1", "knee 1", "hip 2", "knee 2"),
+        ),
+        EnvironmentRow(
+            id="FrozenLake-v1",
+            title="Frozen Lake, slippery",
+            family="Toy text",
+            max_episode_steps=100,
+            heuristic=_TABLE,
+            tiers=_noisy(0.6, 0.3, 0.0),
+            default_mix=_THREE_TIERS,
+            observation_names=_LAKE_CELLS,
+            action_names=("left", "down", "right", "up"),
+        ),
+        EnvironmentRow(
+            id="seqrl/FrozenLakeNotSlippery-v1",
+            title="Frozen Lake, not slippery",
+            family="Toy text",
+            max_episode_steps=100,
+            heuristic=_TABLE,
+            tiers=_noisy(0.6, 0.3, 0.0),
+            default_mix=_THREE_TIERS,
+            observation_names=_LAKE_CELLS,
+            action_names=("left", "down", "right", "up"),
+        ),
+        EnvironmentRow(
+            id="Taxi-v4",
+            title="Taxi",
+            family="Toy text",
+            max_episode_steps=200,
+            heuristic=_TABLE,
+            tiers=_noisy(0.6, 0.3, 0.0),
+            default_mix=_THREE_TIERS,
+            action_names=("south", "north", "east", "west", "pick up", "drop off"),
+        ),
+        EnvironmentRow(
+            id="HalfCheetah-v5",
+            title="Half Cheetah",
+            family="MuJoCo",
+            max_episode_steps=1000,
+            observation_names=(
+                *("height", "pitch", *_CHEETAH_JOINTS),
+                *("speed forward", "speed upward", "speed of pitch", *(f"speed of {j}" for j in _CHEETAH_JOINTS)),
+            ),
+            action_names=_CHEETAH_JOINTS,
+            reference_returns=(-280.178953, 12135.0),
+        ),
+        EnvironmentRow(
+            id="Hopper-v5",
+            title="Hopper",
+            family="MuJoCo",
+            max_episode_steps=1000,
+            observation_names=(
+                *("height", "pitch", *_LEG),
+                *("speed forward", "speed upward", "speed of pitch", *(f"speed of {j}" for j in _LEG)),
+            ),
+            action_names=_LEG,
+            reference_returns=(-20.272305, 3234.3),
+        ),
+        EnvironmentRow(
+            id="Walker2d-v5",
+            title="Walker 2D",
+            family="MuJoCo",
+            max_episode_steps=1000,
+            observation_names=(
+                *("height", "pitch", *_TWO_LEGS),
+                *("speed forward", "speed upward", "speed of pitch", *(f"speed of {j}" for j in _TWO_LEGS)),
+            ),
+            action_names=_TWO_LEGS,
+            reference_returns=(1.629008, 4592.3),
+        ),
+        EnvironmentRow(
+            id="seqrl/GraphWalk-v0",
+            title="Graph walk",
+            family="seqrl",
+            max_episode_steps=50,
+            heuristic="seqrl.environments.graph_walk:ShortestWay",
+            tiers=_noisy(0.9, 0.5, 0.0),
+            observation_names=tuple(f"node {i}" for i in range(20)),
+            action_names=("exit 1", "exit 2", "exit 3"),
+        ),
+        EnvironmentRow(
+            id="seqrl/KeyToDoor-v0",
+            title="Key to door",
+            family="seqrl",
+            max_episode_steps=22,
+            heuristic="seqrl.environments.key_to_door:FetchAndOpen",
+            tiers=_noisy(0.9, 0.5, 0.0),
+            observation_names=(
+                *("room of the key", "empty room", "room of the door"),
+                *(f"column {i}" for i in range(1, 5)),
+                *(f"row {i}" for i in range(1, 5)),
+                *("no key in sight", "key in sight"),
+            ),
+            action_names=("up", "right", "down", "left"),
+        ),
+        EnvironmentRow(
+            id="seqrl/Gamble-v0",
+            title="Gamble",
+            family="seqrl",
+            max_episode_steps=20,
+            heuristic="seqrl.environments.gamble:always_keep",
+            tiers=_noisy(0.9, 0.5, 0.0),
+            observation_names=(
+                *(f"{i} rounds played" for i in range(6)),
+                *("no bet", "bet lost", "bet won"),
+            ),
+            action_names=("keep", "bet"),
         ),
     )
 }

@@ -15,17 +15,9 @@ from seqrl.environments.spaces import (
     is_image,
     observation_encoder,
     observation_facts,
+    stack_observations,
 )
 from tests.tiny_environments import ACTIONS, OBSERVATIONS
-
-
-def stack(space, samples):
-    """Samples stacked as Minari stores them."""
-    if isinstance(space, spaces.Dict):
-        return {key: stack(part, [sample[key] for sample in samples]) for key, part in space.spaces.items()}
-    if isinstance(space, spaces.Tuple):
-        return tuple(stack(part, [sample[i] for sample in samples]) for i, part in enumerate(space.spaces))
-    return np.stack(samples)
 
 
 def assert_equal(actual, expected):
@@ -48,7 +40,7 @@ def test_observations_are_flattened_as_gymnasium_does_and_can_be_put_back(name):
     samples = [space.sample() for _ in range(7)]
     if name == "Dict":  # unbounded samples lose digits in float32
         samples = [{**sample, "where": np.round(sample["where"], 2)} for sample in samples]
-    rows = encode_observations(space, stack(space, samples))
+    rows = encode_observations(space, stack_observations(space, samples))
     encode = observation_encoder(space)
     np.testing.assert_array_equal(rows, np.stack([encode(sample) for sample in samples]))
     facts = observation_facts(space)
@@ -60,7 +52,7 @@ def test_observations_are_flattened_as_gymnasium_does_and_can_be_put_back(name):
         np.testing.assert_array_equal(rows, expected)
         assert len(facts.names) == len(set(facts.names)) == facts.size
         assert len(facts.low) == len(facts.high) == facts.size
-    assert_equal(decode_observations(space, rows), stack(space, samples))
+    assert_equal(decode_observations(space, rows), stack_observations(space, samples))
 
 
 @pytest.mark.parametrize("name", ACTIONS)
