@@ -106,7 +106,7 @@ class ActionDecoder:
 
     Args:
         action: the action space.
-        kind: of the head: "categorical", "tanh" or "gaussian".
+        kind: of the head: "categorical", "tanh", "linear" or "gaussian".
 
     Attributes:
         noise_width: random numbers that a step needs.
@@ -129,14 +129,17 @@ class ActionDecoder:
         Args:
             outputs: as `ActionHead.decode` of `seqrl.models.heads` returns them, n rows.
             noise: (n, noise_width).
-            sampled: (n,) bool. A tanh head has nothing to draw from and ignores it.
+            sampled: (n,) bool. A tanh or linear head has nothing to draw from and ignores it.
             temperature: of the draws.
         """
         if self.kind == "categorical":
             categories = self.action.categories
             actions, probabilities = decode_categorical(outputs, categories, noise, sampled, temperature)
             return (actions[:, 0] if self.action.kind == "discrete" else actions), probabilities
-        mean, std = (outputs, np.zeros_like(outputs)) if self.kind == "tanh" else (outputs[:, 0], outputs[:, 1])
+        if self.kind == "gaussian":
+            mean, std = outputs[:, 0], outputs[:, 1]
+        else:
+            mean, std = outputs, np.zeros_like(outputs)
         return decode_gaussian(mean, std, self._bounds, noise, sampled, temperature)
 
 
@@ -225,7 +228,8 @@ class SequencePolicy:
         if state is None:
             return self.model.act_logits(*self._history.last(self.context_length, self.timestep))
         if state.is_full:
-            return self.model.prefill(state, *self._history.last(-(-self.context_length // 2), self.timestep))
+            steps = context_steps(self.timestep, self.context_length, "cached")
+            return self.model.prefill(state, *self._history.last(steps, self.timestep))
         history = self._history
         return self.model.step(
             state,
@@ -234,6 +238,20 @@ class SequencePolicy:
             history.previous(),
             self.timestep,
         )
+
+
+def context_steps(timestep: int, context_length: int, acting: Literal["cached", "window"]) -> int:
+    """How many steps a model sees when it acts at a timestep, the present one included.
+
+    >>> [context_steps(t, 4, "window") for t in range(9)]
+    [1, 2, 3, 4, 4, 4, 4, 4, 4]
+    >>> [context_steps(t, 4, "cached") for t in range(9)]
+    [1, 2, 3, 4, 2, 3, 4, 2, 3]
+    """
+    if acting == "window" or timestep < context_length:
+        return min(timestep + 1, context_length)
+    shortest = -(-context_length // 2)
+    return shortest + (timestep - context_length) % (context_length - shortest + 1)
 
 
 class _History:
