@@ -99,7 +99,7 @@ class BeamDecoder:
         count, tokens = x_NTE.shape[:2]
         padded = F.pad(x_NTE, (0, 0, 0, -tokens % ROWS))  # behind the real tokens, which do not see it
         cache = self.transformer.new_cache(count, padded.shape[1])
-        states = self.transformer.extend(padded, cache, queries=slice(tokens - 1, tokens))[:, 0]
+        states = self.transformer.extend(padded, cache, queries=slice(-ROWS, None))[:, (tokens - 1) % ROWS]
         level = self._push(count, tokens)
         level.keys.copy_(cache.keys[:, :, :, :tokens].transpose(1, 2))
         level.values.copy_(cache.values[:, :, :, :tokens].transpose(1, 2))
