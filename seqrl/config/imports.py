@@ -115,7 +115,12 @@ class RunImportSpec(Spec):
         "hf", "Format", "hf: config.json and model.safetensors of a DecisionTransformerModel; zip: an exported run."
     )
     environment: str = setting(
-        "none", "Environment", "Registered Gymnasium id that it acts in, or none.", min_length=1, max_length=200
+        "auto",
+        "Environment",
+        "Registered Gymnasium id that it acts in; none; or auto, which takes that of the dataset, or the one that the file "
+        "names if seqrl knows it.",
+        min_length=1,
+        max_length=200,
     )
     environment_kwargs: dict[str, bool | int | float | str] = setting(
         {}, "Environment settings", "Keyword arguments of gymnasium.make.", advanced=True

@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from seqrl.config.base import Spec, setting
 
-Activation = Literal["relu", "gelu", "gelu_tanh"]
+Activation = Literal["relu", "gelu", "gelu_tanh", "silu", "tanh"]
 
 
 class TransformerSpec(Spec):
@@ -19,6 +19,14 @@ class TransformerSpec(Spec):
     heads: int = setting(1, "Heads", "Independent looks per layer; must divide the width.", ge=1, le=64)
     dropout: float = setting(0.1, "Dropout", "Share of activations silenced while training.", ge=0, lt=1, step=0.05)
     activation: Activation = setting("relu", "Activation", "Non-linearity of the feed-forward part.", advanced=True)
+    feedforward_dim: int | None = setting(
+        None,
+        "Feed-forward width",
+        "Numbers inside the feed-forward part; empty takes four times the width.",
+        ge=8,
+        le=16_384,
+        advanced=True,
+    )
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:
@@ -51,8 +59,11 @@ class ActionModelSpec(TransformerSpec):
         "How numbers become tokens: one linear map (the paper) or a small network.",
         advanced=True,
     )
-    action_head: Literal["auto", "categorical", "tanh", "gaussian"] = setting(
-        "auto", "Action head", "Categorical for discrete actions; tanh (L2 loss) or Gaussian for continuous ones."
+    action_head: Literal["auto", "categorical", "tanh", "gaussian", "linear"] = setting(
+        "auto",
+        "Action head",
+        "Categorical for discrete actions; for continuous ones tanh (within the bounds, L2 loss), linear (the same "
+        "without bounds) or Gaussian.",
     )
 
 

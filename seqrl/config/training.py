@@ -117,7 +117,7 @@ def check_run(spec: RunSpec, facts: DatasetFacts) -> None:
         discrete = facts.action.kind in ("discrete", "multi_discrete")
         if model.action_head == "categorical" and not discrete:
             raise ValueError("action_head is categorical but the actions are continuous; choose tanh or gaussian")
-        if model.action_head in ("tanh", "gaussian") and discrete:
+        if model.action_head in ("tanh", "gaussian", "linear") and discrete:
             raise ValueError(f"action_head is {model.action_head} but the actions are discrete; choose categorical")
     if isinstance(model, TrajectoryTransformerSpec):
         _check_tokens(model, facts)

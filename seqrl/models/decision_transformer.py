@@ -70,7 +70,11 @@ class ActionTransformer(nn.Module):
         self.embed_timestep = Embedding(self.max_timestep, width)
         self.embed_norm = LayerNorm(width)
         self.transformer = CausalTransformer(
-            width=width, layers=spec.layers, heads=spec.heads, activation=spec.activation
+            width=width,
+            layers=spec.layers,
+            heads=spec.heads,
+            activation=spec.activation,
+            hidden=spec.feedforward_dim,
         )
         self.head = make_head(spec.action_head, facts.action)
         self.predict_action = Linear(width, self.head.outputs)

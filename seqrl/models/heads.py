@@ -105,6 +105,25 @@ class TanhHead(_BoxHead):
         return torch.tanh(outputs_NO) * self.half_range + self.center
 
 
+class LinearHead(_BoxHead):
+    """One action without bounds, fitted by least squares."""
+
+    kind = "linear"
+
+    def __init__(self, action: SpaceFacts) -> None:
+        super().__init__(action)
+        self.outputs = action.size
+
+    def loss(self, outputs_NO: Tensor, actions: Tensor, mask_N: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Squared error in half ranges, mean over positions and dimensions."""
+        error_NA = outputs_NO - self.normalise(actions)
+        return _mean(error_NA.square(), mask_N), {"action_error": _mean(error_NA.detach().abs(), mask_N)}
+
+    def decode(self, outputs_NO: Tensor) -> Tensor:
+        """Actions (N, A) in the environment's units."""
+        return outputs_NO * self.half_range + self.center
+
+
 class GaussianHead(_BoxHead):
     """A diagonal normal distribution, fitted by maximum likelihood."""
 
@@ -141,7 +160,7 @@ def action_scale(action: SpaceFacts) -> tuple[Tensor, Tensor]:
     return center.float(), half_range.float()
 
 
-def make_head(choice: str, action: SpaceFacts) -> CategoricalHead | TanhHead | GaussianHead:
+def make_head(choice: str, action: SpaceFacts) -> CategoricalHead | TanhHead | LinearHead | GaussianHead:
     """The head of a setting; "auto" is categorical for discrete actions, tanh for bounded and Gaussian for open boxes.
 
     Raises:
@@ -154,6 +173,8 @@ def make_head(choice: str, action: SpaceFacts) -> CategoricalHead | TanhHead | G
     bounded = all(value is not None for value in (*action.low, *action.high))
     if choice == "tanh" and not bounded:
         raise ValueError("action_head is tanh but an action dimension has no bounds; choose gaussian")
+    if choice == "linear":
+        return LinearHead(action)
     if choice == "gaussian" or not bounded:
         return GaussianHead(action)
     return TanhHead(action)

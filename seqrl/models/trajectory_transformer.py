@@ -86,7 +86,11 @@ class TrajectoryTransformer(nn.Module):
         self.embed_token = Embedding(self.positions * self.bins, spec.embedding_dim)
         self.embed_position = Embedding(self.context_length * self.positions, spec.embedding_dim)
         self.transformer = CausalTransformer(
-            width=spec.embedding_dim, layers=spec.layers, heads=spec.heads, activation=spec.activation
+            width=spec.embedding_dim,
+            layers=spec.layers,
+            heads=spec.heads,
+            activation=spec.activation,
+            hidden=spec.feedforward_dim,
         )
         self.heads = TokenHeads(tokens, spec.embedding_dim, self.bins)
         self.register_buffer("token_counts", torch.zeros(tokens, dtype=torch.int64))

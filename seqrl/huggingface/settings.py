@@ -1,0 +1,115 @@
+"""``config.json`` of a ``DecisionTransformerModel``: what is read, what is refused, what is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from seqrl.config import DatasetFacts, DecisionTransformerSpec, explain
+from seqrl.datasets.importers import ImportRefused
+from seqrl.files import read_capped
+from seqrl.models.decision_transformer import DecisionTransformer
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+MOST_JSON_BYTES = 16 * 2**20
+
+ACTIVATIONS = {
+    "relu": "relu",
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "silu": "silu",
+    "swish": "silu",
+    "tanh": "tanh",
+}
+NOTES = "seqrl"
+"""Key under which an export writes down what the format cannot say."""
+
+
+class HuggingFaceConfig(BaseModel):
+    """What matters of a ``DecisionTransformerConfig``, with its defaults."""
+
+    model_config = ConfigDict(extra="ignore", protected_namespaces=())
+
+    model_type: Literal["decision_transformer"] = "decision_transformer"
+    state_dim: int = Field(17, ge=1, le=1_000_000)
+    act_dim: int = Field(4, ge=1, le=100_000)
+    hidden_size: int = Field(128, ge=8, le=2048)
+    max_ep_len: int = Field(4096, ge=1, le=100_000)
+    action_tanh: bool = True
+    n_positions: int = Field(1024, ge=1, le=1_000_000)
+    n_layer: int = Field(3, ge=1, le=48)
+    n_head: int = Field(1, ge=1, le=64)
+    n_inner: int | None = Field(None, ge=8, le=16_384)
+    activation_function: str = "relu"
+    resid_pdrop: float = Field(0.1, ge=0, lt=1)
+    layer_norm_epsilon: float = 1e-5
+    scale_attn_weights: bool = True
+    scale_attn_by_inverse_layer_idx: bool = False
+    add_cross_attention: bool = False
+    seqrl: dict[str, Any] = Field(default_factory=dict)
+
+
+def read_config(folder: Path) -> HuggingFaceConfig:
+    """The settings in a folder that ``save_pretrained`` wrote.
+
+    Raises:
+        ImportRefused: naming the setting that is malformed, or that no transformer here has.
+    """
+    if not (folder / CONFIG).is_file():
+        raise ImportRefused(f"{folder.name} has no {CONFIG}; give a folder that save_pretrained wrote")
+    values = json.loads(read_capped(folder / CONFIG, MOST_JSON_BYTES))
+    if not isinstance(values, dict):
+        raise ImportRefused(f"{CONFIG} is no JSON object; give a folder that save_pretrained wrote")
+    try:
+        config = HuggingFaceConfig.model_validate(values)
+    except ValidationError as error:
+        raise ImportRefused(f"{CONFIG}: {explain(error)}") from error
+    if config.activation_function not in ACTIVATIONS:
+        known = ", ".join(ACTIVATIONS)
+        raise ImportRefused(f"activation_function is {config.activation_function[:40]!r}; seqrl knows {known}")
+    if config.hidden_size % config.n_head:
+        raise ImportRefused(f"n_head is {config.n_head}, which does not divide hidden_size {config.hidden_size}")
+    for name, value, expected in (
+        ("layer_norm_epsilon", config.layer_norm_epsilon, 1e-5),
+        ("scale_attn_weights", config.scale_attn_weights, True),
+        ("add_cross_attention", config.add_cross_attention, False),
+    ):
+        if value != expected:
+            raise ImportRefused(f"{name} is {value}; seqrl's transformer has {expected}")
+    return config
+
+
+def written_config(
+    model: DecisionTransformer, spec: DecisionTransformerSpec, facts: DatasetFacts, head: str
+) -> dict[str, Any]:
+    """What ``config.json`` of an exported run says."""
+    activation = {"gelu_tanh": "gelu_new"}.get(spec.activation, spec.activation)
+    return {
+        "architectures": ["DecisionTransformerModel"],
+        "model_type": "decision_transformer",
+        "state_dim": facts.observation.size,
+        "act_dim": model.head.outputs,
+        "hidden_size": spec.embedding_dim,
+        "max_ep_len": model.max_timestep,
+        "action_tanh": head == "tanh",
+        "vocab_size": 1,
+        "n_positions": 1024,
+        "n_layer": spec.layers,
+        "n_head": spec.heads,
+        "n_inner": spec.feedforward_dim,
+        "activation_function": activation,
+        "resid_pdrop": spec.dropout,
+        "embd_pdrop": spec.dropout,
+        "attn_pdrop": 0.0,
+        "dtype": "float32",
+        NOTES: {
+            "facts": facts.model_dump(mode="json"),
+            "context_length": spec.context_length,
+            "discount": spec.discount,
+            "return_scale": float(model.return_scale),
+        },
+    }
