@@ -4,6 +4,7 @@ A chart ``x`` is drawn in two steps, ``info = x_info(...)`` and ``x(info, theme,
 it is ``sentence(info)``. Nothing here reads a store, a page or a clock.
 """
 
+from seqrl.plots.attention import attention, attention_grid, attention_info
 from seqrl.plots.bins import bin_edges, bin_edges_info
 from seqrl.plots.coverage import action_distribution, action_distribution_info, coverage, coverage_info
 from seqrl.plots.datasets import (
@@ -19,6 +20,7 @@ from seqrl.plots.datasets import (
 from seqrl.plots.episode_figure import episode_strips, move_cursor
 from seqrl.plots.episodes import EpisodeTrace, episode_strips_info, step_sentence
 from seqrl.plots.occupancy import occupancy, occupancy_info
+from seqrl.plots.response import response_curve, response_curve_info
 from seqrl.plots.rounding import (
     episode_tokens,
     episode_tokens_info,
@@ -38,6 +40,9 @@ __all__ = [
     "Theme",
     "action_distribution",
     "action_distribution_info",
+    "attention",
+    "attention_grid",
+    "attention_info",
     "bin_edges",
     "bin_edges_info",
     "coverage",
@@ -58,6 +63,8 @@ __all__ = [
     "percentile_curve_info",
     "reconstruction_error",
     "reconstruction_error_info",
+    "response_curve",
+    "response_curve_info",
     "return_histogram",
     "return_histogram_info",
     "return_to_go_fan",

@@ -106,3 +106,18 @@ def trace(label, kind="dt", steps=200, target=200.0, actions=2, continuous=0, pr
     shares /= shares.sum(axis=1, keepdims=True)
     chosen = np.array([rng.choice(actions, p=row) for row in shares])
     return EpisodeTrace(label, kind, rewards, returns_to_go, chosen, shares if probabilities else None, None, seed)
+
+
+def attention_weights(layers=3, heads=4, steps=20, seed=0):
+    """Causal attention weights over R, s, a of some steps, and the tokens' names; the last action is not there."""
+    rng = np.random.default_rng(seed)
+    names = [f"{kind} {t}" for t in range(steps) for kind in "Rsa"][:-1]
+    length = len(names)
+    distance = np.arange(length)[:, None] - np.arange(length)[None, :]
+    scores = (
+        2 * rng.standard_normal((layers, heads, length, length))
+        - 0.1 * distance * np.arange(1, heads + 1)[:, None, None]
+    )
+    scores = np.where(distance >= 0, scores, -np.inf)
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True), names

@@ -1,0 +1,165 @@
+"""What a model would do in one state, whatever it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import plotly.graph_objects as go
+
+from seqrl.plots.format import number
+from seqrl.plots.layout import (
+    MOST_DIRECT_LABELS,
+    EndLabel,
+    add_end_labels,
+    finite_range,
+    label_margin,
+    round_step,
+    shorten,
+)
+from seqrl.plots.sentences import sentence
+from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, new_figure, note, translucent
+
+
+class ResponseCurveInfo(NamedTuple):
+    """What a model would do in one state, for a range of targets.
+
+    Attributes:
+        targets: (G,) returns-to-go that are tried, sorted.
+        responses: (G, A) probabilities of discrete actions, or means of continuous ones.
+        spreads: (G, A) standard deviations of continuous actions, empty for discrete ones.
+        names: (A,).
+        kind: family of the model.
+        data: the data's lowest and highest return-to-go, or None.
+        present: return-to-go that the episode has at this step, or None.
+        change: (A,) largest minus smallest response.
+    """
+
+    targets: np.ndarray
+    responses: np.ndarray
+    spreads: np.ndarray
+    names: tuple[str, ...]
+    kind: str
+    data: tuple[float, float] | None
+    present: float | None
+    change: np.ndarray
+
+
+def response_curve_info(
+    targets: np.ndarray,
+    responses: np.ndarray,
+    names: Sequence[str],
+    *,
+    kind: str = "dt",
+    data: tuple[float, float] | None = None,
+    present: float | None = None,
+) -> ResponseCurveInfo:
+    """Arrange a model's answers for `response_curve`.
+
+    Args:
+        targets: (G,) returns-to-go, reward units.
+        responses: (G, A) probabilities of discrete actions, or (G, 2, A) means and standard deviations.
+        names: of the actions or their dimensions.
+        kind: dt, tt, bc, %bc or rvs.
+        data: the data's lowest and highest return-to-go.
+        present: return-to-go at this step of the episode.
+    """
+    targets, responses = np.asarray(targets, dtype=np.float64), np.asarray(responses, dtype=np.float64)
+    order = np.argsort(targets)
+    targets, responses = targets[order], responses[order]
+    gaussian = responses.ndim == 3
+    spreads = responses[:, 1] if gaussian else np.empty((0, 0))
+    values = responses[:, 0] if gaussian else responses
+    named = tuple(
+        names[i] if i < len(names) else f"action {i}" for i in range(values.shape[1] if values.ndim > 1 else 0)
+    )
+    change = np.ptp(values, axis=0) if len(values) else np.zeros(len(named))
+    return ResponseCurveInfo(targets, values, spreads, named, kind, data, present, change)
+
+
+def response_curve(info: ResponseCurveInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
+    """Draw the answer to every target in this state, the present one marked, targets outside the data shaded."""
+    style = Style(theme, present)
+    count = len(info.names)
+    direct = count <= MOST_DIRECT_LABELS
+    margin = {"l": 12, "t": 28, "b": 12, "r": label_margin(info.names, style) if direct else 16}
+    figure = new_figure(style, height=420, showlegend=not direct, margin=margin)
+    if not len(info.targets) or not count:
+        return note(figure, style, "Choose a step to see what the model would do for other targets.")
+    gaussian = info.spreads.size > 0
+    spread = info.spreads if gaussian else np.zeros_like(info.responses)
+    low, high = finite_range(info.responses - spread, info.responses + spread) if gaussian else (0.0, 1.0)
+    left, right = finite_range(info.targets, pad=0.0)
+    _shade_outside(figure, info, left, right, style)
+    ends = []
+    for index, name in enumerate(info.names):
+        colour = family_colour(info.kind, theme, index, count)
+        if gaussian:
+            figure.add_scatter(
+                x=np.concatenate([info.targets, info.targets[::-1]]),
+                y=np.concatenate([(info.responses + spread)[:, index], (info.responses - spread)[::-1, index]]),
+                fill="toself",
+                mode="lines",
+                line={"width": 0},
+                fillcolor=translucent(colour, RIBBON_OPACITY),
+                hoverinfo="skip",
+                showlegend=False,
+                name=f"{name}, one standard deviation",
+            )
+        figure.add_scatter(
+            x=info.targets,
+            y=info.responses[:, index],
+            mode="lines" if len(info.targets) > 1 else "markers",
+            line={"color": colour, "width": style.sizes.line},
+            hovertemplate=f"asked for %{{x:.4~g}}<br>{name} %{{y:.3~g}}<extra></extra>",
+            name=shorten(name),
+        )
+        ends.append(EndLabel(name, right, float(info.responses[-1, index]), colour))
+    if info.present is not None and left <= info.present <= right:
+        figure.add_vline(x=info.present, line={"color": style.palette.ink, "width": 1.5, "dash": "3px,3px"}, name="now")
+        figure.add_annotation(
+            x=info.present, y=1, yref="paper", text=f"now {number(info.present)}", yanchor="bottom", yshift=4
+        )
+    ticks = {"dtick": round_step(right - left, 6), "tick0": 0}
+    figure.update_xaxes(title_text="return-to-go (reward)", range=[left, right], showgrid=False, showline=True, **ticks)
+    title = "action" if gaussian else "probability of the action"
+    figure.update_yaxes(title_text=title, range=[low, high])
+    if direct:
+        pixels = 420 - 40 - 4.2 * style.sizes.font
+        add_end_labels(figure, ends, style, right=right, y_range=(low, high), pixels=pixels)
+    return figure
+
+
+def _shade_outside(figure: go.Figure, info: ResponseCurveInfo, left: float, right: float, style: Style) -> None:
+    if info.data is None:
+        return
+    for start, end in ((left, min(info.data[0], right)), (max(info.data[1], left), right)):
+        if end > start:
+            figure.add_vrect(
+                x0=start,
+                x1=end,
+                line_width=0,
+                layer="below",
+                fillcolor=translucent(style.palette.warning, style.palette.warning_opacity),
+                name="outside the data",
+            )
+
+
+@sentence.register
+def _(info: ResponseCurveInfo) -> str:
+    if not len(info.targets) or not info.names:
+        return "Choose a step to see what the model would do for other targets."
+    most = int(info.change.argmax())
+    low, high = number(info.targets[0]), number(info.targets[-1])
+    first, last = info.responses[0, most], info.responses[-1, most]
+    if info.spreads.size:
+        if info.change[most] < 0.02 * max(float(np.abs(info.responses).max()), 1e-9):
+            return f"In this state the model does the same whatever is asked, from {low} to {high}."
+        return f"Asked for {low}, {info.names[most]} is {number(first)}; asked for {high}, {number(last)}."
+    if info.change[most] < 0.02:
+        return f"In this state the model does the same whatever is asked, from {low} to {high}."
+    return (
+        f"Asked for {low}, “{info.names[most]}” has probability {number(first, 2)}; "
+        f"asked for {high}, {number(last, 2)}; on the way it varies by {number(info.change[most], 2)}."
+    )
