@@ -1,6 +1,67 @@
-"""What holds for every test."""
+"""What holds for every test: few threads, and homes with something in them."""
 
 import os
 
 # Tests run side by side, one process a core: more threads only wait for each other (measured: 16 times slower).
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import shutil
+import threading
+
+import pytest
+
+from seqrl import jobs
+from seqrl.store import Store
+from tests.specs import dataset_spec
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty home, also for the processes that a test starts."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("SEQRL_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def store(home):
+    """An empty store; whatever runs in it is ended with the test."""
+    opened = Store(home)
+    yield opened
+    end_all_jobs(opened)
+
+
+@pytest.fixture(scope="session")
+def built_home(tmp_path_factory):
+    """A home with the dataset ``tiny``, built once."""
+    from seqrl.datasets import build
+    from seqrl.store.columns import Columns
+
+    built = Store(tmp_path_factory.mktemp("built") / "home")
+    spec = dataset_spec()
+    built.add_dataset(spec.name, source=spec.model_dump(mode="json"))
+    facts = build(spec, built.columns_folder(spec.name), built.minari_folder())
+    built.set_dataset_facts(spec.name, facts, Columns.open(built.columns_folder(spec.name)).episodes)
+    built.database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return built.home
+
+
+@pytest.fixture
+def tiny(built_home, home):
+    """A store of its own with the dataset ``tiny``: 24 CartPole episodes."""
+    shutil.copytree(built_home, home)
+    opened = Store(home)
+    yield opened
+    end_all_jobs(opened)
+
+
+def end_all_jobs(store):
+    """Cancel what waits, kill what runs, and wait for the threads that look after it."""
+    for row in store.jobs(["queued"]):
+        store.transition(row.id, ["queued"], "cancelled")
+    for row in store.jobs(["running"]):
+        jobs.cancel(store, row.id, grace_s=0, wait=True)
+    for thread in threading.enumerate():
+        if thread.name.startswith("job "):
+            thread.join(timeout=10)

@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +20,7 @@ LOCK_NAME = "lock"
 LOG_NAME = "log.txt"
 OUTCOME_NAME = "outcome"
 OUTCOME_BYTES = 4096
+WORKER_COMMAND = (sys.executable, "-P", "-m", "seqrl.worker")
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -57,7 +58,13 @@ class LocalBackend:
 
     A job is alive as long as its ``lock`` is held. The launcher takes it before the job is claimed and hands it over to
     the worker, so that there is no moment in which a running job is not held; the kernel lets go on any death.
+
+    Args:
+        command: what carries a job out, given home, job and lock as further arguments.
     """
+
+    def __init__(self, command: Sequence[str] = WORKER_COMMAND) -> None:
+        self.command = tuple(command)
 
     def start(self, store: Store, job: JobRow, limit: int, on_exit: Callable[[], None]) -> bool:
         """See `Backend.start`."""
@@ -71,7 +78,7 @@ class LocalBackend:
             if claimed is None:
                 return False
             try:
-                process = _spawn(store, claimed, folder, held)
+                process = self._spawn(store, claimed, folder, held)
             except OSError as error:
                 text = f"the worker process could not be started: {error.strerror or error}"
                 store.transition(job.id, ["running"], "failed", attempt=claimed.attempt, error=text)
@@ -100,6 +107,34 @@ class LocalBackend:
         """See `Backend.kill`."""
         kill_all(job)
 
+    def _spawn(self, store: Store, job: JobRow, folder: Path, held: int) -> subprocess.Popen[bytes]:
+        atomic_write_text(folder / "spec.json", job.job.model_dump_json(indent=2))
+        # Room for a last sentence, so that a full disk cannot swallow it.
+        (folder / OUTCOME_NAME).write_bytes(b" " * OUTCOME_BYTES)
+        with open(folder / LOG_NAME, "ab") as log:
+            return subprocess.Popen(
+                [*self.command, str(store.home), str(job.id), str(held)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=(held,),
+                start_new_session=True,
+                cwd=folder,
+                env=_environment(store, job),
+            )
+
+
+def _environment(store: Store, job: JobRow) -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH")]))
+    return os.environ | {
+        "PYTHONPATH": path,
+        "PYTHONUNBUFFERED": "1",
+        "SEQRL_HOME": str(store.home),
+        # Threads that wait must sleep: spinning ones made a sweep 30 times slower beside one busy neighbour.
+        "OMP_WAIT_POLICY": "passive",
+        TOKEN_VARIABLE: str(job.token),
+    }
+
 
 def lock(folder: Path) -> int | None:
     """A descriptor that holds a job's lock until it and all its copies are closed; None if somebody holds it."""
@@ -110,30 +145,6 @@ def lock(folder: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
-
-
-def _spawn(store: Store, job: JobRow, folder: Path, held: int) -> subprocess.Popen[bytes]:
-    atomic_write_text(folder / "spec.json", job.job.model_dump_json(indent=2))
-    # Room for a last sentence, so that a full disk cannot swallow it.
-    (folder / OUTCOME_NAME).write_bytes(b" " * OUTCOME_BYTES)
-    path = os.pathsep.join(filter(None, [str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH")]))
-    environment = os.environ | {
-        "PYTHONPATH": path,
-        "PYTHONUNBUFFERED": "1",
-        "SEQRL_HOME": str(store.home),
-        TOKEN_VARIABLE: str(job.token),
-    }
-    with open(folder / LOG_NAME, "ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "seqrl.worker", str(store.home), str(job.id), str(held)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            pass_fds=(held,),
-            start_new_session=True,
-            cwd=folder,
-            env=environment,
-        )
 
 
 def _note_identity(store: Store, job: JobRow, pid: int) -> None:

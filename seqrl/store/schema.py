@@ -124,8 +124,8 @@ def _statements(script: str) -> list[str]:
     """The statements of a script; `executescript` would commit the transaction that surrounds it."""
     statements: list[str] = []
     pending = ""
-    for line in script.splitlines(keepends=True):
-        pending += line
+    for piece in script.split(";")[:-1]:
+        pending += piece + ";"
         if sqlite3.complete_statement(pending):
             statements.append(pending)
             pending = ""

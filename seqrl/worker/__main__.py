@@ -10,6 +10,7 @@ import sqlite3
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -32,8 +33,11 @@ MODULES = {
     "render": "seqrl.worker.render",
 }
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_DISK_FULL_TEXTS = ("no space left", "disk is full", "file too large", "errno = 28", "errno = 27", "quota exceeded")
+_DATABASE_FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
+_DISK_FULL_TEXTS = ("no space left", "file too large", "errno = 28", "errno = 27", "quota exceeded")  # HDF5, Arrow
 _NICENESS = 5
+_LONGEST_SENTENCE = 500
+TRACE_NAME = "trace.txt"
 
 
 def main(arguments: Sequence[str], backend: Backend | None = None) -> int:
@@ -47,8 +51,27 @@ def main(arguments: Sequence[str], backend: Backend | None = None) -> int:
         The exit code, 0 only on success.
     """
     home, job_id, held = Path(arguments[0]), int(arguments[1]), int(arguments[2])
-    _prepare_process(held)
-    store = Store(home)
+    folder = home / "jobs" / str(job_id)
+    _prepare_process(folder, held)
+    try:
+        return _run(Store(home), job_id, held, backend or LocalBackend())
+    except Exception as error:  # the boundary of the process: not even the store can be used
+        _leave_outcome(folder, describe(error, home) or _unexpected(error))
+        _keep_trace(folder)
+        return 1
+
+
+def _prepare_process(folder: Path, held: int) -> None:
+    """Keep the lock to this process alone, and let the dashboard go first."""
+    os.set_inheritable(held, False)
+    os.register_at_fork(after_in_child=lambda: os.close(held))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(_NICENESS)
+    with suppress(OSError):
+        faulthandler.enable(open(folder / TRACE_NAME, "a"))  # it must stay open
+
+
+def _run(store: Store, job_id: int, held: int, backend: Backend) -> int:
     context = JobContext(store, store.job(job_id))
     signal.signal(signal.SIGTERM, context.stop)
     identity = ProcessIdentity.of(os.getpid())
@@ -56,23 +79,14 @@ def main(arguments: Sequence[str], backend: Backend | None = None) -> int:
         job_id, context.job.attempt, pid=identity.pid, process_started=identity.started, boot_id=identity.boot_id
     ):
         return 1  # cancelled, or taken over, before it began
-    state, error = _carry_out(context)
-    saved = _finish(context, state, error)
+    state, error = carry_out(context)
+    saved = finish(context, state, error)
     os.close(held)
-    advance(store, backend or LocalBackend())
+    advance(store, backend)
     return 0 if saved and state == "succeeded" else 1
 
 
-def _prepare_process(held: int) -> None:
-    """Keep the lock to this process alone, leave crashes in the log, and let the dashboard go first."""
-    os.set_inheritable(held, False)
-    os.register_at_fork(after_in_child=lambda: os.close(held))
-    faulthandler.enable()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(_NICENESS)
-
-
-def _carry_out(context: JobContext) -> tuple[JobState, str | None]:
+def carry_out(context: JobContext) -> tuple[JobState, str | None]:
     """Do the work; every way in which it can end becomes a state and a sentence."""
     job = context.job
     context.log(f"job {job.id}: {job.kind} {job.name}, attempt {job.attempt}")
@@ -82,10 +96,8 @@ def _carry_out(context: JobContext) -> tuple[JobState, str | None]:
     except Stopped:
         return _stopped(context)
     except Exception as error:  # the boundary of the process: whatever it was becomes its job's outcome
-        sentence = describe(error, context.store.home)
-        if sentence is None:
-            sentence = f"unexpected {type(error).__name__}: {error}; the log shows where"
-            context.log(traceback.format_exc())
+        sentence = describe(error, context.store.home) or _unexpected(error)
+        _keep_trace(context.store.job_folder(job.id))
         context.log(f"failed: {sentence}")
         return "failed", sentence
     context.log("succeeded")
@@ -95,17 +107,40 @@ def _carry_out(context: JobContext) -> tuple[JobState, str | None]:
 def describe(error: BaseException, home: Path) -> str | None:
     """The sentence for a failure that has a remedy; None for a mistake of this program."""
     text = str(error)
-    code = error.errno if isinstance(error, OSError) else None
-    full = code in _DISK_FULL or any(part in text.lower() for part in _DISK_FULL_TEXTS)
-    if full and isinstance(error, OSError | sqlite3.Error | RuntimeError):
+    if _is_disk_full(error):
         return f"the disk is full ({free_bytes(home) / 1e6:,.0f} MB free at {home}); free some space and start again"
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "not enough memory" in text):
         return "the memory of this machine is exhausted; choose a smaller batch, model or dataset"
     if isinstance(error, ValidationError):
         return explain(error)
     if isinstance(error, ValueError | ArithmeticError | OSError) and text:
-        return text
+        return " ".join(text.split())[:_LONGEST_SENTENCE]
     return None
+
+
+def _unexpected(error: BaseException) -> str:
+    text = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_SENTENCE]
+    return f"unexpected {text}; {TRACE_NAME} in the job's folder shows where"
+
+
+def _keep_trace(folder: Path) -> None:
+    """Keep where an error came from, apart from the log, which a page shows."""
+    with suppress(OSError), open(folder / TRACE_NAME, "a") as file:
+        traceback.print_exc(file=file)
+
+
+def _leave_outcome(folder: Path, sentence: str) -> None:
+    """Say why the job ended where the database cannot; the file's blocks were reserved for this."""
+    with suppress(OSError), open(folder / OUTCOME_NAME, "r+b") as file:
+        file.write(sentence.encode()[:OUTCOME_BYTES])
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorname", "") in _DATABASE_FULL
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return True
+    return isinstance(error, OSError | RuntimeError) and any(part in str(error).lower() for part in _DISK_FULL_TEXTS)
 
 
 def _stopped(context: JobContext) -> tuple[JobState, str | None]:
@@ -117,7 +152,7 @@ def _stopped(context: JobContext) -> tuple[JobState, str | None]:
     return "cancelled", None
 
 
-def _finish(context: JobContext, state: JobState, error: str | None) -> bool:
+def finish(context: JobContext, state: JobState, error: str | None) -> bool:
     """Record the outcome. Where the database cannot take it, leave the sentence for whoever looks next."""
     store, job = context.store, context.job
     try:
@@ -128,9 +163,8 @@ def _finish(context: JobContext, state: JobState, error: str | None) -> bool:
             job.id, ["running"], state, attempt=job.attempt, error=error, heartbeat=store.now(), **values
         )
     except (OSError, sqlite3.Error) as failure:
-        sentence = error or describe(failure, store.home) or str(failure)
-        with open(store.job_folder(job.id) / OUTCOME_NAME, "r+b") as file:
-            file.write(sentence.encode()[:OUTCOME_BYTES])
+        folder = store.job_folder(job.id)
+        _leave_outcome(folder, error or describe(failure, store.home) or _unexpected(failure))
         context.log(f"could not record the outcome: {failure}")
         return False
 

@@ -1,0 +1,274 @@
+"""The life of jobs, with real processes that are really killed."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+
+import psutil
+import pytest
+
+from seqrl import jobs
+from seqrl.config import RenderJob, RenderSpec, ReturnSweepJob
+from seqrl.jobs.process import ProcessIdentity, is_worker
+from seqrl.store import NotFound, Store
+from tests.specs import sweep_spec, train_job
+from tests.stand_in import BACKEND
+from tests.waiting import until
+
+
+def submit(store, name):
+    return jobs.submit(store, train_job(name), BACKEND).id
+
+
+def notes(store):
+    path = store.home / "notes"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def wait(store, job_id):
+    return jobs.wait(store, job_id, backend=BACKEND)
+
+
+def begin(store, name):
+    """Submit a job and wait until its work has begun."""
+    job_id = submit(store, name)
+    until(lambda: f"{name} begin" in notes(store))
+    return job_id
+
+
+def script(text, **values):
+    """A process of its own that does this."""
+    source = "from tests.test_jobs import *\n" + textwrap.dedent(text).format(**values)
+    return subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
+
+
+def test_a_job_runs_and_succeeds(tiny):
+    job = wait(tiny, submit(tiny, "quick-1"))
+    assert (job.state, job.progress, job.error) == ("succeeded", 1.0, None)
+    assert notes(tiny) == ["quick-1 begin", "quick-1 end"]
+    assert tiny.run("quick-1").state == "succeeded"
+    assert "succeeded" in jobs.log_tail(tiny, job.id)
+
+
+@pytest.mark.parametrize(
+    "name, sentence",
+    [
+        ("refuse-1", "^episodes is 0; choose at least 1$"),
+        ("full-1", "^the disk is full .*; free some space and start again$"),
+        ("mistake-1", "^unexpected KeyError: .*; trace.txt in the job's folder shows where$"),
+    ],
+)
+def test_a_failure_is_a_sentence(tiny, name, sentence):
+    job = wait(tiny, submit(tiny, name))
+    assert job.state == "failed"
+    assert re.search(sentence, job.error)
+    assert "Traceback" not in jobs.log_tail(tiny, job.id)
+    assert "stand_in.py" in (tiny.job_folder(job.id) / "trace.txt").read_text()
+    assert tiny.run(name).message == job.error
+
+
+def test_what_does_not_fit_is_refused_and_nothing_is_queued(tiny):
+    with pytest.raises(NotFound, match="did you mean tiny"):
+        jobs.submit(tiny, train_job("run", dataset="tinny"), BACKEND)
+    with pytest.raises(ValueError, match="context_length is 100 but CartPole-v1 episodes end at 60 steps"):
+        jobs.submit(tiny, train_job("run", model={"context_length": 100}), BACKEND)
+    tiny.add_run(train_job("untrained").spec, tiny.dataset("tiny").facts)
+    with pytest.raises(ValueError, match="untrained has no checkpoint yet"):
+        jobs.submit(tiny, ReturnSweepJob(spec=sweep_spec(runs=("untrained",))), BACKEND)
+    with pytest.raises(NotFound, match="no sweep named sweep"):
+        jobs.submit(tiny, RenderJob(spec=RenderSpec(sweep="sweep", episode_id=0)), BACKEND)
+    assert tiny.jobs() == []
+    with pytest.raises(NotFound):
+        tiny.sweep("sweep")
+
+
+def test_a_killed_worker_is_failed_with_the_end_of_its_log(tiny):
+    job = wait(tiny, submit(tiny, "crash-1"))
+    assert job.state == "failed"
+    assert job.error == "its process was killed or crashed; the end of its log shows how far it was"
+    assert "just before the end" in jobs.log_tail(tiny, job.id)
+
+
+def test_a_killed_worker_is_found_by_whoever_looks_next(tiny):
+    job_id = begin(tiny, "nap-1")
+    later = submit(tiny, "quick-2")
+    os.kill(tiny.job(job_id).pid, signal.SIGKILL)
+    looker = Store(tiny.home)
+    until(lambda: jobs.reconcile(looker, BACKEND) or looker.job(job_id).state == "failed", timeout_s=20)
+    assert wait(tiny, later).state == "succeeded"
+
+
+def test_cancel_lets_the_job_save(tiny):
+    job_id = begin(tiny, "nap-1")
+    job = jobs.cancel(tiny, job_id, wait=True, backend=BACKEND)
+    assert (job.state, job.error) == ("cancelled", None)
+    assert notes(tiny)[-1] == "nap-1 saved"
+    with pytest.raises(ValueError, match="has cancelled already; there is nothing to cancel"):
+        jobs.cancel(tiny, job_id, backend=BACKEND)
+
+
+def test_a_job_that_just_starts_can_be_cancelled(tiny):
+    job = jobs.cancel(tiny, submit(tiny, "nap-1"), wait=True, backend=BACKEND)
+    assert job.state == "cancelled"
+
+
+def test_a_waiting_job_is_cancelled_at_once(tiny):
+    first = begin(tiny, "nap-1")
+    second = submit(tiny, "quick-2")
+    assert jobs.cancel(tiny, second, backend=BACKEND).state == "cancelled"
+    jobs.cancel(tiny, first, wait=True, backend=BACKEND)
+    assert "quick-2 begin" not in notes(tiny)
+
+
+@pytest.mark.parametrize("canceller", ["waits", "goes on", "dies"])
+def test_a_job_that_does_not_listen_is_ended_with_all_its_children(tiny, canceller, monkeypatch):
+    job_id = begin(tiny, "stubborn-1")
+    children = [int(line.split()[-1]) for line in notes(tiny) if "child" in line]
+    everybody = [tiny.job(job_id).pid, *children]
+    assert len(everybody) == 4 and all(psutil.pid_exists(pid) for pid in everybody)
+    if canceller == "dies":  # and whoever looks after the grace sees to it
+        tiny.set_job(job_id, 1, cancel_requested=tiny.now() - jobs.GRACE_S - 1)
+        jobs.reconcile(tiny, BACKEND)
+    else:
+        jobs.cancel(tiny, job_id, grace_s=0.2, wait=canceller == "waits", backend=BACKEND)
+    until(lambda: not any(ProcessIdentity.of(pid) for pid in everybody), timeout_s=30)
+    job = wait(tiny, job_id)
+    assert (job.state, job.error) == ("cancelled", "it did not stop by itself and was ended by force")
+
+
+def test_children_of_a_killed_worker_are_ended_too(tiny):
+    job_id = begin(tiny, "stubborn-1")
+    children = [int(line.split()[-1]) for line in notes(tiny) if "child" in line]
+    os.kill(tiny.job(job_id).pid, signal.SIGKILL)
+    assert wait(tiny, job_id).state == "failed"
+    until(lambda: not any(ProcessIdentity.of(pid) for pid in children))
+
+
+def test_a_process_that_is_not_the_worker_is_never_signalled(tiny):
+    innocent = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        identity = ProcessIdentity.of(innocent.pid)
+        job_id = tiny.add_job(train_job("forged"), "forged")
+        tiny.add_run(train_job("forged").spec, tiny.dataset("tiny").facts, job_id)
+        tiny.claim(job_id, 9, "token")
+        forged = {"pid": innocent.pid, "process_started": identity.started, "boot_id": identity.boot_id}
+        tiny.set_job(job_id, 1, **forged)
+        assert not is_worker(tiny.job(job_id))
+        jobs.cancel(tiny, job_id, grace_s=0.0, wait=True, backend=BACKEND)
+        assert tiny.job(job_id).state == "cancelled"
+        assert innocent.poll() is None
+    finally:
+        innocent.kill()
+        innocent.wait()
+
+
+@pytest.mark.parametrize("wrong", ["pid", "process_started", "boot_id", "token"])
+def test_every_part_of_the_identity_counts(tiny, wrong):
+    job_id = begin(tiny, "nap-1")
+    until(lambda: is_worker(tiny.job(job_id)))
+    tiny.set_job(job_id, 1, **{wrong: 1 if wrong == "pid" else "other"})
+    assert not is_worker(tiny.job(job_id))
+    assert not BACKEND.ask_to_stop(tiny.job(job_id))
+    assert jobs.cancel(tiny, job_id, wait=True, backend=BACKEND).state == "cancelled"  # it notices by itself
+
+
+def test_a_job_whose_launcher_died_keeps_its_place_and_runs(tiny):
+    job_id = tiny.add_job(train_job("quick-1"), "quick-1")
+    assert tiny.claim(job_id, 9, "token").state == "running"
+    jobs.reconcile(tiny, BACKEND)
+    job = wait(tiny, job_id)
+    assert (job.state, job.attempt) == ("succeeded", 2)
+
+
+def test_the_last_sentence_survives_where_the_database_cannot_be_written(tiny):
+    job_id = tiny.add_job(train_job("lost"), "lost")
+    tiny.claim(job_id, 9, "token")
+    tiny.set_job(job_id, 1, pid=1, process_started="never", boot_id="never")
+    tiny.job_folder(job_id).mkdir()
+    (tiny.job_folder(job_id) / "outcome").write_bytes(b"the disk is full; free some space" + b" " * 100)
+    jobs.reconcile(tiny, BACKEND)
+    assert (tiny.job(job_id).state, tiny.job(job_id).error) == ("failed", "the disk is full; free some space")
+
+
+def test_jobs_go_on_when_the_server_is_killed(tiny):
+    server = script(
+        """
+        store = Store({home!r})
+        begin(store, "nap-1"), submit(store, "quick-2")
+        print("begun", flush=True)
+        threading.Event().wait()
+        """,
+        home=str(tiny.home),
+    )
+    assert server.stdout.readline() == "begun\n"
+    os.kill(server.pid, signal.SIGKILL)
+    server.wait()
+    job, waiting = tiny.jobs()[::-1]
+    assert is_worker(job)
+    jobs.reconcile(tiny, BACKEND)
+    assert (tiny.job(job.id).state, tiny.job(waiting.id).state) == ("running", "queued")
+    jobs.cancel(tiny, job.id, wait=True, backend=BACKEND)
+    assert wait(tiny, waiting.id).state == "succeeded"
+
+
+def test_the_end_of_a_worker_moves_the_queue_with_nobody_looking(tiny):
+    submitter = script(
+        "store = Store({home!r}); [submit(store, f'hold-{{i}}') for i in range(3)]; os._exit(0)", home=str(tiny.home)
+    )
+    submitter.wait()
+    until(lambda: [job.state for job in tiny.jobs()] == ["succeeded"] * 3)
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_the_queue_holds_its_limit_and_its_order(tiny, limit):
+    """Two submitters at once: never more than the limit, none lost, none twice, first in first out."""
+    tiny.set_setting("job_limit", str(limit))
+    text = "store = Store({home!r}); [submit(store, f'hold-{who}-{{i}}') for i in range(5)]; os._exit(0)"
+    submitters = [script(text, home=str(tiny.home), who=who) for who in "ab"]
+    for submitter in submitters:
+        submitter.wait()
+    until(lambda: {job.state for job in tiny.jobs()} == {"succeeded"} and len(tiny.jobs()) == 10)
+    running, most, begun = set(), 0, []
+    for line in notes(tiny):
+        name, what = line.split()
+        if what == "begin":
+            begun.append(name)
+            running.add(name)
+        else:
+            running.remove(name)
+        most = max(most, len(running))
+    assert most <= limit
+    assert sorted(begun) == sorted(job.name for job in tiny.jobs())
+    if limit == 1:
+        assert begun == [job.name for job in tiny.jobs()[::-1]]
+    assert all(job.attempt == 1 for job in tiny.jobs())
+
+
+def test_only_stopped_trainings_and_sweeps_are_resumed(tiny):
+    job_id = begin(tiny, "nap-1")
+    with pytest.raises(ValueError, match="is running; only a stopped job can be resumed"):
+        jobs.resume(tiny, job_id, BACKEND)
+    jobs.cancel(tiny, job_id, wait=True, backend=BACKEND)
+    assert not jobs.can_resume(tiny, tiny.job(job_id))  # it has saved nothing that a training could go on from
+    video = tiny.add_job(RenderJob(spec=RenderSpec(sweep="s", episode_id=0)), "s/0")
+    tiny.transition(video, ["queued"], "failed")
+    with pytest.raises(ValueError, match="is a render job, which cannot be resumed"):
+        jobs.resume(tiny, video, BACKEND)
+
+
+def test_a_resumed_job_runs_again(tiny):
+    job_id = begin(tiny, "nap-1")
+    jobs.cancel(tiny, job_id, wait=True, backend=BACKEND)
+    jobs.resume(tiny, job_id, BACKEND)
+    until(lambda: notes(tiny).count("nap-1 begin") == 2)
+    assert tiny.job(job_id).attempt == 2
+    assert tiny.run("nap-1").state == "running"
+
+
+def test_the_limit_leaves_a_processor_free(store):
+    assert jobs.job_limit(store) == max(1, jobs.processors() - 1)
+    store.set_setting("job_limit", "7")
+    assert jobs.job_limit(store) == 7
