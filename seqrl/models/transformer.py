@@ -39,13 +39,11 @@ class KeyValueCache:
         keys: (layers, B, H, capacity, K).
         values: (layers, B, H, capacity, K).
         length: tokens held; the rest of the capacity is undefined.
-        prefix: a cache of B / width rows that comes first for all: row i continues prefix row ``i // width``.
     """
 
     keys: Tensor
     values: Tensor
     length: int = 0
-    prefix: KeyValueCache | None = None
 
     @property
     def rows(self) -> int:
@@ -54,41 +52,16 @@ class KeyValueCache:
 
     @property
     def capacity(self) -> int:
-        """Tokens that fit, not counting the prefix."""
+        """Tokens that fit."""
         return self.keys.shape[3]
 
-    @property
-    def total_length(self) -> int:
-        """Tokens that a new token sees before itself, those of the prefix included (S)."""
-        return self.length + (self.prefix.total_length if self.prefix is not None else 0)
-
     def clear(self, length: int = 0) -> None:
-        """Forget all but the first ``length`` own tokens; costs nothing."""
+        """Forget all but the first ``length`` tokens; costs nothing."""
         self.length = min(self.length, length)
 
     def keep(self, rows: Tensor) -> None:
-        """Hold only these rows from now on. ``rows``: (n,) int64 or (B,) bool. Not for a cache with a prefix."""
-        if self.prefix is not None:
-            raise ValueError("rows of a cache with a prefix cannot be dropped; keep() the prefix and branch again")
+        """Hold only these rows from now on. ``rows``: (n,) int64 or (B,) bool."""
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]
-
-    def branch(self, width: int, capacity: int) -> KeyValueCache:
-        """``width`` empty continuations of every row that share this cache as their prefix, without copying it.
-
-        This cache must not change while the branch is in use. Row ``i`` of the branch continues row ``i // width``.
-        """
-        layers, rows, heads, _, size = self.keys.shape
-        empty = self.keys.new_empty((layers, rows * width, heads, capacity, size))
-        return KeyValueCache(empty, torch.empty_like(empty), prefix=self)
-
-    def reorder(self, source: Tensor) -> None:
-        """Row ``i`` becomes a copy of row ``source[i]`` (beam expansion); moves only the tokens held.
-
-        Args:
-            source: (B,) int64. With a prefix, ``source[i] // width`` must be ``i // width``.
-        """
-        for held in (self.keys, self.values):
-            held[:, :, :, : self.length] = held[:, source, :, : self.length]
 
 
 class Attention(nn.Module):
@@ -117,19 +90,11 @@ class Attention(nn.Module):
         q, k, v = self._project(x_BTD, queries)
         cache.keys[layer, :, :, start:end] = k.unflatten(-1, (self.heads, -1)).transpose(1, 2)
         cache.values[layer, :, :, start:end] = v.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        q_NQK = self._by_head(q)
-        scores = torch.bmm(q_NQK, cache.keys[layer, :, :, :end].flatten(0, 1).transpose(1, 2))
-        if cache.prefix is not None:
-            scores = torch.cat([_prefix_scores(q_NQK, cache.prefix, layer), scores], dim=-1)
-        scores *= self.scale
+        keys, values = (held[layer, :, :, :end].flatten(0, 1) for held in (cache.keys, cache.values))
+        scores = torch.bmm(self._by_head(q) * self.scale, keys.transpose(1, 2))
         if bias is not None:
             scores += bias if bias.shape[0] == 1 else bias.repeat_interleave(self.heads, dim=0)
-        weights = scores.softmax(-1)
-        seen_before = weights.shape[-1] - end
-        out_NQK = torch.bmm(weights[..., seen_before:], cache.values[layer, :, :, :end].flatten(0, 1))
-        if cache.prefix is not None:
-            out_NQK += _prefix_values(weights[..., :seen_before], cache.prefix, layer)
-        return self.projection(self._joined(out_NQK).flatten(0, 1))
+        return self.projection(self._joined(torch.bmm(scores.softmax(-1), values)).flatten(0, 1))
 
     def _project(self, x_BTD: Tensor, queries: slice) -> tuple[Tensor, ...]:
         """Queries (B, Q, D), keys and values (B, T, D): in the last layer every token is a key, few are asked."""
@@ -149,31 +114,6 @@ class Attention(nn.Module):
         if self.heads == 1:
             return x_NQK
         return x_NQK.unflatten(0, (-1, self.heads)).transpose(1, 2).flatten(2)  # (B, T, D)
-
-
-def _grouped(x_NQK: Tensor, rows: int, heads: int) -> Tensor:
-    """(rows * width * H, Q, K) → (rows * H, width * Q, K): all beams of a prefix row side by side."""
-    return x_NQK.unflatten(0, (rows, -1, heads)).transpose(1, 2).flatten(2, 3).flatten(0, 1)
-
-
-def _ungrouped(x: Tensor, rows: int, heads: int, queries: int) -> Tensor:
-    """Inverse of `_grouped`."""
-    return x.unflatten(0, (rows, heads)).unflatten(2, (-1, queries)).transpose(1, 2).flatten(0, 2)
-
-
-def _prefix_scores(q_NQK: Tensor, prefix: KeyValueCache, layer: int) -> Tensor:
-    """Scores against the tokens that all beams of a row share: (B * H, Q, P), one product per prefix row."""
-    rows, heads = prefix.keys.shape[1:3]
-    keys = prefix.keys[layer, :, :, : prefix.length].flatten(0, 1)
-    scores = torch.bmm(_grouped(q_NQK, rows, heads), keys.transpose(1, 2))
-    return _ungrouped(scores, rows, heads, q_NQK.shape[1])
-
-
-def _prefix_values(weights_NQP: Tensor, prefix: KeyValueCache, layer: int) -> Tensor:
-    """Weighted values of the shared tokens: (B * H, Q, K)."""
-    rows, heads = prefix.keys.shape[1:3]
-    values = prefix.values[layer, :, :, : prefix.length].flatten(0, 1)
-    return _ungrouped(torch.bmm(_grouped(weights_NQP, rows, heads), values), rows, heads, weights_NQP.shape[1])
 
 
 class Block(nn.Module):
@@ -287,7 +227,7 @@ class CausalTransformer(nn.Module):
             raise ValueError(
                 f"{tokens} tokens do not fit into a cache of {cache.capacity} that holds {cache.length}; clear it first"
             )
-        bias = None if tokens == 1 and visible is None else _bias(tokens, cache.total_length, visible, x_BTD)
+        bias = None if tokens == 1 and visible is None else _bias(tokens, cache.length, visible, x_BTD)
         for layer, block in enumerate(self._blocks[:-1]):
             x_BTD = block.extend(x_BTD, bias, slice(None), cache, layer)
         last_bias = bias if bias is None else bias[:, queries]
