@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqrl.config import DatasetFacts, DecisionTransformerSpec, SpaceFacts, discounted_bounds
+from seqrl.config import DatasetFacts, SpaceFacts, discounted_bounds
 from seqrl.config.models import ActionModelSpec
 from seqrl.environments.noise import EpisodeNoise
 from seqrl.models.decision_transformer import ActionTransformer
@@ -177,8 +177,7 @@ class SequencePolicy:
     ) -> None:
         self.model, self.facts, self.temperature, self.acting = model, facts, temperature, acting
         self.context_length = spec.context_length
-        self.conditioned = isinstance(spec, DecisionTransformerSpec)
-        self.discount = spec.discount if isinstance(spec, DecisionTransformerSpec) else 1.0
+        self.conditioned, self.discount = model.conditioned, model.discount
         self.timestep = 0
         self.sampled = np.asarray(sampled, dtype=bool)
         self.returns_to_go = np.asarray(targets, dtype=np.float64) if self.conditioned else np.zeros(len(seeds))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from seqrl.checkpoints import load_model
-from seqrl.config import DatasetFacts, DecisionTransformerSpec, RunSpec
+from seqrl.config import DatasetFacts, RunSpec
 from seqrl.config.models import ActionModelSpec
 from seqrl.environments.replay import Replay
 from seqrl.models.decision_transformer import ActionTransformer
@@ -106,7 +106,7 @@ class Probe:
     @property
     def conditioned(self) -> bool:
         """Whether the run listens to a request at all."""
-        return isinstance(self.settings, DecisionTransformerSpec)
+        return self.model.conditioned
 
     def history(self, record: EpisodeRecord) -> History:
         """What the run saw in a measured episode; observations come from replaying it.
@@ -139,8 +139,7 @@ class Probe:
         asked = np.asarray(returns_to_go, dtype=np.float64)
         seen = self._seen(history, step, acting)
         before = np.arange(step - seen.start, -1, -1)
-        discount = self.settings.discount if isinstance(self.settings, DecisionTransformerSpec) else 1.0
-        change = (asked - history.returns_to_go[step])[:, None] * discount ** before[None]
+        change = (asked - history.returns_to_go[step])[:, None] * self.model.discount ** before[None]
         requests = np.nan_to_num(history.returns_to_go[seen] + change)
         count = len(asked)
         with torch.inference_mode():
