@@ -5,6 +5,7 @@ it is ``sentence(info)``. Nothing here reads a store, a page or a clock.
 """
 
 from seqrl.plots.attention import attention, attention_grid, attention_info
+from seqrl.plots.beam_sweeps import beam_sweep, beam_sweep_info
 from seqrl.plots.bins import bin_edges, bin_edges_info
 from seqrl.plots.coverage import action_distribution, action_distribution_info, coverage, coverage_info
 from seqrl.plots.datasets import (
@@ -20,6 +21,8 @@ from seqrl.plots.datasets import (
 from seqrl.plots.episode_figure import episode_strips, move_cursor
 from seqrl.plots.episodes import EpisodeTrace, episode_strips_info, step_sentence
 from seqrl.plots.occupancy import occupancy, occupancy_info
+from seqrl.plots.plans import observed_from_plans, plan_tree, plan_tree_info
+from seqrl.plots.predictions import candidates, predicted_reward, predicted_reward_info
 from seqrl.plots.response import response_curve, response_curve_info
 from seqrl.plots.rounding import (
     episode_tokens,
@@ -43,8 +46,11 @@ __all__ = [
     "attention",
     "attention_grid",
     "attention_info",
+    "beam_sweep",
+    "beam_sweep_info",
     "bin_edges",
     "bin_edges_info",
+    "candidates",
     "coverage",
     "coverage_info",
     "episode_strips",
@@ -55,12 +61,17 @@ __all__ = [
     "length_histogram",
     "length_histogram_info",
     "move_cursor",
+    "observed_from_plans",
     "occupancy",
     "occupancy_info",
     "parallel_runs",
     "parallel_runs_info",
     "percentile_curve",
     "percentile_curve_info",
+    "plan_tree",
+    "plan_tree_info",
+    "predicted_reward",
+    "predicted_reward_info",
     "reconstruction_error",
     "reconstruction_error_info",
     "response_curve",

@@ -121,3 +121,41 @@ def attention_weights(layers=3, heads=4, steps=20, seed=0):
     scores = np.where(distance >= 0, scores, -np.inf)
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return weights / weights.sum(axis=-1, keepdims=True), names
+
+
+def beam_points(run="tt", widths=(0, 1, 2, 4, 8, 16, 32), horizons=(5, 15), episodes=10, seed=0):
+    """Points of a beam sweep and the episodes behind them: wider is better, and slower."""
+    rng = np.random.default_rng(seed)
+    rows, singles = [], []
+    for horizon in horizons:
+        for width in widths:
+            if width == 0 and horizon != horizons[0]:
+                continue
+            centre = 390 if width == 0 else min(430 + 14 * np.log2(width) + horizon, 500)
+            achieved = np.clip(centre + 40 * rng.standard_normal(episodes), 0, 500)
+            spread = 1.96 * achieved.std() / np.sqrt(episodes)
+            seconds = 0.002 if width == 0 else 0.004 * horizon * (1 + width / 8)
+            cell = (run, width, 0 if width == 0 else horizon)
+            mean = achieved.mean()
+            rows.append((*cell, episodes, mean, achieved.std(), mean - spread, mean + spread, seconds))
+            singles += [(*cell, value) for value in achieved]
+    columns = ["run", "width", "horizon", "n", "mean", "std", "low", "high", "seconds_per_decision"]
+    frame = pd.DataFrame(singles, columns=["run", "width", "horizon", "achieved_return"])
+    frame.insert(0, "episode_id", np.arange(len(frame)) + 500)
+    return pd.DataFrame(rows, columns=columns), frame
+
+
+def plan(beams=16, horizon=15, dimensions=4, steps=80, start=30, seed=0):
+    """Observations of an episode and futures that branch from the one at ``start``, with their scores."""
+    rng = np.random.default_rng(seed)
+    observed = np.cumsum(0.1 * rng.standard_normal((steps, dimensions)), axis=0)
+    imagined = np.empty((beams, horizon, dimensions))
+    imagined[:, 0] = observed[start]
+    for step in range(1, horizon):
+        parents = np.arange(beams) // max(2 ** (horizon - step - 10), 1) if step < 4 else np.arange(beams)
+        moves = 0.1 * rng.standard_normal((beams, dimensions))
+        imagined[:, step] = imagined[:, step - 1] + moves[parents % beams]
+    scores = np.sort(480 + 5 * rng.standard_normal(beams))[::-1]
+    ends = np.zeros((beams, horizon))
+    ends[-1, horizon // 2] = 0.9
+    return imagined, scores, observed, start, ends
