@@ -6,7 +6,7 @@ import streamlit as st
 from pages.shared.dataset_form import new_dataset
 from pages.shared.dataset_view import VIEWS, show
 from pages.shared.exports import csv_button
-from pages.shared.frame import empty_state, heading, open_store
+from pages.shared.frame import empty_state, heading, open_store, start_with
 from pages.shared.jobs import ago, progress
 from seqrl.plots.format import count, number, percent, size
 from seqrl.store import DatasetRow
@@ -71,7 +71,8 @@ def detail(row: DatasetRow) -> None:
 def explore(rows: list[DatasetRow]) -> None:
     """Choose a dataset and look at it."""
     names = [row.name for row in rows]
-    name = st.selectbox("Dataset", names, key="dataset", bind="query-params")
+    start_with("dataset", names[0])
+    name = st.selectbox("Dataset", names, index=None, key="dataset", bind="query-params") or names[0]
     row = rows[names.index(name)]
     detail(row)
     with st.expander(f"All {count(len(rows), 'dataset')}", icon=":material/list:"):

@@ -1,11 +1,12 @@
 """RTG sweep: ask a model for a return and see what it delivers; then watch the episode behind a point."""
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.exports import csv_button, json_button
-from pages.shared.frame import controls, empty_state, heading, open_store, presenting, style, two_columns
+from pages.shared.frame import controls, empty_state, heading, open_store, presenting, start_with, style, two_columns
 from pages.shared.jobs import progress
 from pages.shared.new_sweep import new_sweep
 from pages.shared.sweep_view import (
@@ -22,14 +23,20 @@ from pages.shared.sweep_view import (
 from seqrl import plots
 from seqrl.config.models import ActionModelSpec
 from seqrl.plots.format import count, number, with_interval
+from seqrl.plots.template import PALETTES
 from seqrl.store import SweepRow
 
 heading("RTG sweep", "Ask a model for a return, low or high: does it deliver what it was asked for?")
 store = open_store()
-sweeps = [row for row in store.sweeps() if row.kind == "sweep_rtg"]
 runs = [row for row in store.runs() if isinstance(row.spec.model, ActionModelSpec) and store.has_checkpoint(row.name)]
-started = new_sweep(store, runs, open_at_first=not sweeps or "ask" in st.query_params) if runs else None
-if not sweeps:
+known = [row.name for row in store.sweeps() if row.kind == "sweep_rtg"]
+st.session_state.setdefault("form", "ask" in st.query_params or not known)
+if runs and st.session_state["form"]:
+    started = new_sweep(store, runs)
+    if started is not None:
+        st.session_state.update({"sweep": started, "form": False, "point": None, "episode": None})
+        st.rerun()
+if not known:
     if not runs:
         empty_state(
             "No model is trained yet",
@@ -38,12 +45,17 @@ if not sweeps:
             "pages/train.py",
         )
     st.stop()
-if started is not None:
-    st.session_state["sweep"] = started
+
+
+def toggle_form() -> None:
+    """Open or close the form for a new sweep."""
+    st.session_state["form"] = not st.session_state["form"]
+
 
 with controls().container(horizontal=True, vertical_alignment="bottom"):
-    name = st.selectbox("Sweep", [row.name for row in sweeps], key="sweep", bind="query-params", width=340)
-    sweep = next(row for row in sweeps if row.name == name)
+    start_with("sweep", known[0])
+    name = st.selectbox("Sweep", known, index=None, key="sweep", bind="query-params", width=300) or known[0]
+    sweep = store.sweep(name)
     reference = normalisation(store, sweep)
     scale = st.segmented_control(
         "Scale",
@@ -58,6 +70,15 @@ with controls().container(horizontal=True, vertical_alignment="bottom"):
         bind="query-params",
     )
     show_episodes = st.toggle("Single episodes", True, key="dots", bind="query-params")
+    if runs:
+        is_open = st.session_state["form"]
+        st.button(
+            "Close the form" if is_open else "New sweep",
+            type="secondary" if is_open else "primary",
+            icon=":material/close:" if is_open else ":material/add:",
+            on_click=toggle_form,
+            key="sweep.form",
+        )
 if sweep.job_id is not None:
     progress(sweep.job_id, f"sweep.{sweep.name}")
 
@@ -73,6 +94,21 @@ def choose(point: object) -> None:
         row = episodes[episodes["episode_id"] == int(str(point))].iloc[0]
         st.session_state["point"] = point_name(row["run"], row["decoding"], row["target"])
         st.session_state["episode"] = str(point)
+    st.rerun()  # the whole page: the episode is drawn beside the chart's fragment
+
+
+def start_with_an_episode(data: Measured) -> None:
+    """Show the middle target's typical episode from the start, if its video is there already."""
+    asked = data.episodes[data.episodes["target"].notna()]
+    if asked.empty:
+        return
+    first = asked.sort_values("decoding", ascending=False).iloc[0]
+    same = asked[(asked["run"] == first["run"]) & (asked["decoding"] == first["decoding"])]
+    targets = sorted(same["target"].unique())
+    same = same[same["target"] == targets[len(targets) // 2]]
+    start_with("point", point_name(first["run"], first["decoding"], targets[len(targets) // 2]))
+    if store.media_path(name, typical(same)).is_file():
+        start_with("episode", str(typical(same)))
 
 
 def draw(row: SweepRow, data: Measured) -> None:
@@ -85,14 +121,32 @@ def draw(row: SweepRow, data: Measured) -> None:
         dataset_returns=dataset_returns(store, row),
         reference_returns=reference[0] if reference and scale == "Normalised" else None,
     )
+    figure = plots.rtg_sweep(info, *style())
+    mark_chosen(figure, data)
     chart(
-        plots.rtg_sweep(info, *style()),
+        figure,
         f"rtg-sweep-{row.name}-{scale}",
         "Achieved against target return",
         plots.sentence(info),
         table=data.points,
         on_click=choose,
     )
+
+
+def mark_chosen(figure: go.Figure, data: Measured) -> None:
+    """A ring around the point whose episodes are listed."""
+    cells = data.points[point_names(data.points) == st.session_state.get("point")]
+    if len(cells) and pd.notna(cells["target"].iloc[0]) and not (reference and scale == "Normalised"):
+        ink = PALETTES[style()[0]].ink
+        figure.add_scatter(
+            x=cells["target"],
+            y=cells["mean"],
+            mode="markers",
+            marker={"symbol": "circle-open", "size": 19, "color": ink, "line": {"width": 2}},
+            hoverinfo="skip",
+            showlegend=False,
+            name="chosen",
+        )
 
 
 def calibration_table(data: Measured) -> pd.DataFrame:
@@ -136,7 +190,10 @@ with episode_side:
     if not options:
         st.info("The first point appears in a few seconds.", icon=":material/hourglass_empty:")
         st.stop()
-    point = st.selectbox(
+    if sweep.state == "succeeded":
+        start_with_an_episode(data)
+    left, right = st.columns([5, 2])
+    point = left.selectbox(
         "Point",
         options,
         index=None,
@@ -145,21 +202,22 @@ with episode_side:
         bind="query-params",
         help="Model, decoding, and the return it was asked for.",
     )
+    of_point = data.episodes[names_of_points == point]
+    ids = [str(identifier) for identifier in of_point["episode_id"]]
+    episode = right.selectbox(
+        "Episode", ids, index=None, placeholder="Choose", key="episode", bind="query-params", disabled=not ids
+    )
     if point is None:
-        st.markdown(
-            ":material/ads_click: **Click a point** to see the episodes behind it, or **a dot** to watch exactly that "
-            "episode. The video replays its recorded actions and checks that the rewards are the recorded ones."
+        st.info(
+            "**Click a point** to see the episodes behind it, or **a dot** to watch exactly that episode. The video "
+            "replays its recorded actions, and checks that the rewards are the recorded ones.",
+            icon=":material/ads_click:",
         )
     else:
-        of_point = data.episodes[names_of_points == point]
         cell = data.points[point_names(data.points) == point].iloc[0]
         st.markdown(
-            f"**{with_interval(cell['mean'], cell['low'], cell['high'])}** on average over "
-            f"{count(int(cell['n']), 'episode')}"
-        )
-        ids = [str(identifier) for identifier in of_point["episode_id"]]
-        episode = st.selectbox(
-            "Episode", ids, index=None, placeholder="Choose an episode", key="episode", bind="query-params"
+            f"It got **{with_interval(cell['mean'], cell['low'], cell['high'])}** on average over "
+            f"{count(int(cell['n']), 'episode')} (95% interval)."
         )
 
         def choose_row() -> None:

@@ -5,7 +5,7 @@ import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.exports import csv_button
-from pages.shared.frame import controls, empty_state, heading, open_store, style
+from pages.shared.frame import controls, empty_state, heading, open_store, start_with, style
 from pages.shared.jobs import STATES, ago
 from pages.shared.run_view import archive, detail, differences, settings_table
 from pages.shared.sweep_view import kind_of
@@ -16,7 +16,7 @@ from seqrl.registry import MODELS
 from seqrl.store import ACTIVE_STATES, RunRow
 
 MOST_SHOWN = 4
-FIRST_METRICS = ("validation_loss", "loss")
+FIRST_METRICS = ("loss", "validation_loss")
 
 heading("Runs", "How is training going, which run is best, and what did its settings have to do with it?")
 store = open_store()
@@ -84,9 +84,8 @@ def overview() -> None:
 
 overview()
 with controls():
-    shown = st.multiselect(
-        "Runs to compare", names, default=newest[:MOST_SHOWN], key="runs", bind="query-params", help="Newest first."
-    )
+    start_with("runs", newest[:MOST_SHOWN])
+    shown = st.multiselect("Runs to compare", names, key="runs", bind="query-params", help="Newest first.")
     measured = {name: store.metrics(name) for name in shown}
     known = sorted({str(column) for frame in measured.values() for column in frame} - {"step", "time_s"})
     metrics = [*(name for name in FIRST_METRICS if name in known), *(n for n in known if n not in FIRST_METRICS)]
@@ -95,13 +94,14 @@ with controls():
         axis = st.segmented_control(
             "Against", ["step", "time"], default="step", required=True, key="axis", bind="query-params"
         )
+        rare = str(metric).startswith("validation")
         smoothing = st.slider(
             "Smoothing",
             0.0,
             0.98,
-            0.6,
+            0.0 if rare else 0.6,
             0.02,
-            key="smoothing",
+            key="validation.smoothing" if rare else "smoothing",
             bind="query-params",
             width=200,
             help="0 shows what was measured; the raw line stays behind the smooth one.",
@@ -138,8 +138,9 @@ chosen = [row for row in runs if row.name in shown]
 if chosen:
     st.subheader("One run", anchor=False)
     options = [row.name for row in chosen]
-    one = st.selectbox("Run", options, key="run", bind="query-params", label_visibility="collapsed")
-    detail(store, chosen[options.index(one)])
+    start_with("run", options[0])
+    one = st.selectbox("Run", options, index=None, key="run", bind="query-params", label_visibility="collapsed")
+    detail(store, chosen[options.index(one or options[0])])
 if len(chosen) >= 2:
     differences(chosen)
 finished = [row for row in runs if row.best_value is not None]

@@ -5,7 +5,7 @@ import streamlit as st
 from pages.shared import forms
 from pages.shared.estimates import training_seconds
 from pages.shared.exports import json_button
-from pages.shared.frame import empty_state, heading, open_store
+from pages.shared.frame import empty_state, heading, open_store, start_with
 from pages.shared.jobs import progress, queue, submit
 from pages.shared.names import free_name
 from seqrl.config import RunSpec, TrainingSpec, TrainJob, check_run, parse_model
@@ -30,36 +30,42 @@ with left:
     names = [row.name for row in datasets]
     by_name = {row.name: row for row in datasets}
 
-    dataset = st.selectbox("Dataset", names, key="dataset", bind="query-params")
+    start_with("dataset", names[0])
+    dataset = st.selectbox("Dataset", names, index=None, key="dataset", bind="query-params") or names[0]
     facts = by_name[dataset].facts
     assert facts is not None  # noqa: S101 - only built datasets are listed
     st.caption(
         f"{facts.environment or 'no environment'} · {count(facts.episodes, 'episode')} · "
         f"mean return {number(facts.returns.mean)}"
     )
+    kind_side, preset_side = st.columns(2)
     kinds = {row.label: kind for kind, row in MODELS.items()}
-    label = st.segmented_control(
-        "Model", list(kinds), default=next(iter(kinds)), required=True, key="model", bind="query-params"
-    )
-    model = kinds[label]
-    st.caption(MODELS[model].title)
+    with kind_side:
+        label = st.segmented_control(
+            "Model", list(kinds), default=next(iter(kinds)), required=True, key="model", bind="query-params"
+        )
+        model = kinds[label]
+        st.caption(MODELS[model].title)
     presets = {preset.title: key for key, preset in MODELS[model].presets.items()} | {"Custom": "custom"}
-    title = st.segmented_control(
-        "Preset",
-        list(presets),
-        default=next(iter(presets)),
-        required=True,
-        help="Where the settings below start from.",
-        key="preset",
-        bind="query-params",
-    )
-    name = st.text_input(
+    with preset_side:
+        title = st.segmented_control(
+            "Preset",
+            list(presets),
+            default=next(iter(presets)),
+            required=True,
+            help="Where the settings below start from.",
+            key="preset",
+            bind="query-params",
+        )
+    name_side, seed_side = st.columns([2, 1])
+    name = name_side.text_input(
         "Name",
         free_name(store, f"{model}-{dataset.removeprefix('demo/')}"),
         help="How the run is called on every page.",
-        key=f"name.{model}.{dataset}",
+        key=f"name.{model}.{dataset}.{len(store.runs())}",
     )
-    seed = forms.field(RunSpec, "seed", "train.seed")
+    with seed_side:
+        seed = forms.field(RunSpec, "seed", "train.seed")
 
 known = facts
 preset = presets[title]
@@ -96,8 +102,8 @@ with right:
             st.metric("It will take about", duration(seconds), help=f"The estimate is {source}.")
             windows = spec.training.batch_size * spec.training.steps
             st.caption(
-                f"{count(spec.training.steps, 'step')} of {count(spec.training.batch_size, 'window')}: every step of "
-                f"the data is seen {number(windows / max(1, facts.steps), 2)} times. Estimate {source}."
+                f"{count(spec.training.steps, 'step')} of {count(spec.training.batch_size, 'window')} each, which is "
+                f"{number(windows / max(1, facts.steps), 2)} windows for every step of the data. Estimate {source}."
             )
         if st.button("Train", type="primary", icon=":material/play_arrow:", disabled=spec is None, key="train.submit"):
             job = submit(TrainJob(spec=spec)) if spec else None

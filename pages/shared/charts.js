@@ -13,6 +13,30 @@ function fit(layout, width) {
   return Math.round(Math.min(layout.height, Math.max(240, plot / (top - bottom) + 76)));
 }
 
+// Plotly keeps a zoom only while the figure's own ranges stay the same, and those of a live curve grow:
+// so remember what the viewer chose, axis by axis, until the axes are reset or another quantity is drawn.
+function remember(state, layout) {
+  for (const [name, axis] of Object.entries(layout)) {
+    if (!/^[xy]axis\d*$/.test(name) || !axis.range) continue;
+    const given = state.given[name];
+    const width = Math.abs(axis.range[1] - axis.range[0]) || 1;
+    const same = given && axis.range.every((end, side) => Math.abs(end - given[side]) < 1e-6 * width);
+    if (same || axis.autorange) delete state.zoom[name];
+    else if (given) state.zoom[name] = [...axis.range];
+  }
+}
+
+function applyZoom(state, layout) {
+  if (state.revision !== layout.uirevision) state.zoom = {};
+  state.revision = layout.uirevision;
+  state.given = {};
+  for (const [name, axis] of Object.entries(layout)) {
+    if (!/^[xy]axis\d*$/.test(name)) continue;
+    if (axis.range) state.given[name] = [...axis.range];
+    if (state.zoom[name]) { axis.range = state.zoom[name]; axis.autorange = false; }
+  }
+}
+
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const element = parentElement.querySelector(".seqrl-chart");
@@ -22,12 +46,14 @@ export default function (component) {
   if (!element.dataset.drawn) element.style.minHeight = data.height + "px";
   const state = states.get(element) || {};
   states.set(element, state);
-  state.trigger = setTriggerValue;
+  state.zoom = state.zoom || {};
+  state.trigger = data.clickable ? setTriggerValue : () => {};
   whenLoaded(async (Plotly) => {
     if (state.figure === data.figure) return;
     state.figure = data.figure;
     const figure = JSON.parse(data.figure);
     state.height = figure.layout.height;
+    applyZoom(state, figure.layout);
     figure.layout.height = fit(figure.layout, element.clientWidth);
     const config = {
       responsive: true,
@@ -49,8 +75,13 @@ export default function (component) {
       state.observer.observe(element);
     }
     element.dataset.drawn = String(Number(element.dataset.drawn || 0) + 1);
-    if (data.clickable && !state.listening) {
+    if (!state.listening) {
       state.listening = true;
+      element.on("plotly_relayout", (change) => {
+        if (Object.keys(change).some((name) => /^[xy]axis\d*\.(range|autorange)/.test(name))) {
+          remember(state, element.layout);
+        }
+      });
       element.on("plotly_click", (event) => {
         const point = event.points.find((candidate) => candidate.customdata !== undefined) || event.points[0];
         state.trigger("clicked", { customdata: point.customdata ?? null, x: point.x, y: point.y, at: Date.now() });

@@ -184,7 +184,7 @@ def validated(make: Callable[[], SpecT]) -> tuple[SpecT | None, str]:
 def complain(sentence: str) -> None:
     """Show why the form cannot be submitted, right where its button is."""
     if sentence:
-        st.error(sentence[:1].upper() + sentence[1:] + ("" if sentence.endswith((".", "!", "?")) else "."))
+        st.error(sentence + ("" if sentence.endswith((".", "!", "?")) else "."), icon=":material/edit_off:")
 
 
 def numbers(text: str, what: str) -> tuple[float, ...]:

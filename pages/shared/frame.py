@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import streamlit as st
+from pydantic import ValidationError
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.pages_manager import PagesManager
 
+from seqrl.config import explain
 from seqrl.plots import Theme
 from seqrl.store import Store
 
@@ -83,6 +85,17 @@ def set_presenting(on: bool) -> None:
         st.query_params.pop("present", None)
 
 
+def start_with(key: str, value: str | list[str]) -> None:
+    """Let a widget that is bound to the address start with a value that the address then names.
+
+    A value that equals a widget's default is left out of the address; but which dataset or sweep is the newest
+    changes, and a copied link has to keep meaning the same. So such widgets have no default and start with this.
+    """
+    if key not in st.session_state and key not in st.query_params:
+        st.session_state[key] = value
+        st.query_params[key] = value
+
+
 def heading(title: str, answers: str) -> None:
     """The page's heading, and one line that says what it answers."""
     _through_app()
@@ -142,6 +155,9 @@ def problems() -> Iterator[None]:
             "an empty folder to start afresh; runs and datasets in their folders are untouched.",
             icon=":material/database_off:",
         )
+    except ValidationError as error:
+        log.exception("a stored spec does not fit this version")
+        st.error(f"Something stored does not fit this version of seqrl: {explain(error)}.", icon=":material/error:")
     except (ValueError, OSError) as error:
         log.exception("the page cannot be drawn")
         text = str(error) or type(error).__name__

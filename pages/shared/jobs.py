@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from pages.shared.forms import complain
 from pages.shared.frame import open_store
 from seqrl import jobs
 from seqrl.plots.format import count, duration
@@ -48,8 +49,7 @@ def submit(job: object) -> JobRow | None:
     try:
         return jobs.submit(open_store(), job)  # type: ignore[arg-type]
     except ValueError as error:
-        text = str(error)
-        st.error(f"{text[:1].upper()}{text[1:]}.")
+        complain(str(error))
         return None
 
 

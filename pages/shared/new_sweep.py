@@ -13,6 +13,7 @@ from pages.shared.names import free_name
 from seqrl.config import DatasetFacts, ReturnSweepJob, ReturnSweepSpec
 from seqrl.plots.format import count
 from seqrl.plots.layout import round_step
+from seqrl.registry import MODELS
 from seqrl.store import RunRow, Store
 
 
@@ -28,12 +29,13 @@ def suggested_targets(facts: DatasetFacts) -> str:
     return f"{start:g}:{stop:g}:{step:g}" if stop > start else f"{low:g}, {high:g}"
 
 
-def new_sweep(store: Store, runs: Sequence[RunRow], *, open_at_first: bool) -> str | None:
+def new_sweep(store: Store, runs: Sequence[RunRow]) -> str | None:
     """Draw the form; the name of the sweep when one was just started."""
     names = [row.name for row in runs]
-    with st.expander("New sweep", icon=":material/add:", expanded=open_at_first):
+    wished = [row.name for row in runs if MODELS[row.spec.model.kind].conditioned] or names
+    with st.container(border=True):
         chosen = st.multiselect(
-            "Runs", names, default=names[:1], key="ask", bind="query-params", help="The trained models to compare."
+            "Runs", names, default=wished[:1], key="ask", bind="query-params", help="The trained models to compare."
         )
         facts = next((row.facts for row in runs if row.name in chosen), runs[0].facts)
         first, second, third = st.columns([3, 2, 2])

@@ -22,6 +22,7 @@ from seqrl.config import (
     TrainingSpec,
 )
 from seqrl.store import EpisodeRecord, MetricRow, Store
+from seqrl.store.runs import CHECKPOINT
 
 DATASET = "poles"
 RUNS = {"dt-poles": DecisionTransformerSpec(), "bc-poles": BehaviourCloningSpec()}
@@ -143,7 +144,9 @@ def fill(home):
         ]
         store.add_metrics(name, rows)
         store.set_run_progress(name, 400, 0.31)
-        (store.run_folder(name) / "model.safetensors").write_bytes(b"")
+        checkpoint = store.run_folder(name) / CHECKPOINT / "model.safetensors"
+        checkpoint.parent.mkdir()
+        checkpoint.write_bytes(b"")
     sweep = ReturnSweepSpec(name=SWEEP, runs=tuple(RUNS), targets=TARGETS, episodes=4, decodings=("sampled",))
     store.add_sweep(sweep)
     records = [play("dt-poles", "sampled", target, i, 100 + i) for target in TARGETS for i in range(4)]

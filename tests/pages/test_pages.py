@@ -1,0 +1,124 @@
+"""Every page over an empty home, a filled one and a damaged one, in process: what it says and what it offers."""
+
+import pytest
+from small_store import DATASET, RUNS, SWEEP, fill
+from streamlit.testing.v1 import AppTest
+
+PAGES = ["home", "datasets", "train", "runs", "rtg_sweep"]
+
+
+def open_page(name, **query):
+    """The page, drawn once inside the app."""
+    app = AppTest.from_file("../../app.py", default_timeout=30)
+    for key, value in query.items():
+        app.query_params[key] = value
+    app.run()
+    if name != "home":
+        app.switch_page(f"pages/{name}.py").run()
+    assert not app.exception, app.exception[0].message
+    return app
+
+
+def texts(app):
+    """Everything that the page says."""
+    return "\n".join(str(element.value) for element in [*app.markdown, *app.caption, *app.error, *app.warning])
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_an_empty_home_gets_one_button_that_leads_on(name, home):
+    app = open_page(name)
+    assert not app.error
+    leading = [button for button in app.button if str(button.key).startswith("empty.")]
+    assert len(leading) == (0 if name == "home" and "demo/" in texts(app) else 1)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_filled_home_is_drawn_without_complaint(name, home):
+    fill(home)
+    app = open_page(name)
+    assert not app.error
+    assert not app.warning
+    assert not any(str(button.key).startswith("empty.") for button in app.button)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_damaged_database_is_one_sentence_with_a_remedy(name, home):
+    home.mkdir()
+    (home / "seqrl.db").write_bytes(b"this is not a database" * 100)
+    app = AppTest.from_file("../../app.py", default_timeout=30).run()
+    app.switch_page(f"pages/{name}.py").run()
+    assert not app.exception
+    assert [error.value for error in app.error if "restore it from a copy" in error.value]
+
+
+def test_datasets_show_figures_of_the_facts(home):
+    fill(home)
+    app = open_page("datasets")
+    shown = {metric.label: metric.value for metric in app.metric}
+    assert shown["Episodes"] == "60"
+    assert shown["Cut off"] == "0%"
+    assert app.selectbox(key="dataset").value == DATASET
+    assert app.query_params["dataset"] == DATASET
+
+
+def test_missing_columns_are_explained_instead_of_drawn(home):
+    fill(home)
+    app = open_page("datasets")
+    app.segmented_control(key="view").set_value("Coverage").run()
+    assert not app.exception
+    assert "not on this machine" in app.info[0].value
+
+
+def test_shares_that_do_not_sum_to_one_are_refused_and_can_be_balanced(home):
+    app = open_page("datasets")
+    app.segmented_control(key="do").set_value("Build").run()
+    app.slider(key="mix.CartPole-v1.expert").set_value(0.8).run()
+    assert app.error[0].value == "the shares of the mixture sum to 1.5; make them sum to 1."
+    assert app.button(key="dataset.submit").disabled
+    balance = next(button for button in app.button if "scale them to 1" in button.label)
+    balance.click().run()
+    assert not app.error
+    total = sum(slider.value for slider in app.slider if str(slider.key).startswith("mix."))
+    assert total == pytest.approx(1)
+    assert not app.button(key="dataset.submit").disabled
+
+
+def test_a_model_that_does_not_fit_its_data_is_refused_in_the_words_of_the_specs(home):
+    fill(home)
+    app = open_page("train")
+    app.number_input(key="quick.dt.context_length").set_value(900).run()
+    assert "context_length is 900 but CartPole-v1 episodes end at 500 steps" in app.error[0].value
+    assert app.button(key="train.submit").disabled
+
+
+def test_notes_and_tags_are_kept(home):
+    store = fill(home)
+    app = open_page("runs")
+    app.text_input(key="note.bc-poles").set_value("a baseline").run()
+    assert store.run("bc-poles").note == "a baseline"
+
+
+def test_archived_runs_can_be_restored(home):
+    store = fill(home)
+    app = open_page("runs")
+    app.button(key="run.archive").click().run()
+    assert [row.name for row in store.runs()] == ["dt-poles"]
+    app.button(key="restore.bc-poles").click().run()
+    assert {row.name for row in store.runs()} == set(RUNS)
+
+
+def test_a_sweep_form_refuses_targets_that_are_no_numbers(home):
+    fill(home)
+    app = open_page("rtg_sweep")
+    app.button(key="sweep.form").click().run()
+    app.text_input(key="targets.dt-poles").set_value("20, high").run()
+    assert "'high' is neither a number nor start:stop:step" in app.error[0].value
+    assert app.button(key="sweep.submit").disabled
+
+
+def test_a_sweep_opens_at_the_middle_target(home):
+    fill(home)
+    app = open_page("rtg_sweep")
+    assert app.selectbox(key="sweep").value == SWEEP
+    assert app.selectbox(key="point").value == "dt-poles · sampled · 40"
+    assert len(app.selectbox(key="episode").options) == 4
