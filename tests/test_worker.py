@@ -250,8 +250,9 @@ def test_every_kind_of_job_has_its_module():
 
     kinds = {kind.model_fields["kind"].default for kind in get_args(get_args(JobSpec)[0])}
     assert kinds == worker.MODULES.keys()
-    for module in worker.MODULES.values():
-        assert callable(import_module(module).run)
+    for reference in worker.MODULES.values():
+        module, _, function = reference.partition(":")
+        assert callable(getattr(import_module(module), function or "run"))
 
 
 def test_a_worker_imports_only_what_its_kind_needs(tiny):
