@@ -16,6 +16,7 @@ MOST_SVG_POINTS = 2000
 """With more single episodes than this they are drawn by WebGL."""
 
 _HEIGHT = 560
+_SPIKE = 10.0
 _DIAGONAL_NAME = "achieved = target"
 
 
@@ -122,25 +123,26 @@ def _draw_data(figure: go.Figure, info: RtgSweepInfo, style: Style) -> None:
         )
     if info.data is None:
         return
-    edges = info.density_edges
-    spans = [f"{interval(start, end)}" for start, end in zip(edges[:-1], edges[1:], strict=True)]
+    edges, filled = info.density_edges, info.density[info.density > 0]
+    # one return that half of the episodes share would flatten all others
+    rooted = len(filled) > 0 and filled.max() > _SPIKE * np.median(filled)
+    spans = [interval(start, end) for start, end in zip(edges[:-1], edges[1:], strict=True)]
     figure.add_bar(
         x=(edges[:-1] + edges[1:]) / 2,
-        y=info.density,
+        y=np.sqrt(info.density) if rooted else info.density,
         width=np.diff(edges) * 0.94,
         yaxis="y2",
         marker={"color": palette.data[2], "line": {"width": 0}},
-        customdata=spans,
-        hovertemplate="%{y} episodes of the data<br>with a return of %{customdata}<extra></extra>",
+        customdata=[[int(n), span] for n, span in zip(info.density, spans, strict=True)],
+        hovertemplate="%{customdata[0]} episodes of the data<br>with a return of %{customdata[1]}<extra></extra>",
         showlegend=False,
         name="episodes in the data",
     )
     figure.update_layout(
         yaxis2={"domain": [_top(info) + 0.03, 0.95], "visible": False, "fixedrange": True, "anchor": "x"}
     )
-    figure.add_annotation(
-        x=0, y=0.955, xref="x domain", yref="paper", text="episodes in the data", xanchor="left", yanchor="bottom"
-    )
+    title = "episodes in the data (height: square root)" if rooted else "episodes in the data"
+    figure.add_annotation(x=0, y=0.955, xref="x domain", yref="paper", text=title, xanchor="left", yanchor="bottom")
 
 
 def _colour(line: Series, style: Style) -> str:

@@ -242,14 +242,16 @@ def _(info: RtgSweepInfo) -> str:
     if not info.series:
         return "No point is measured yet."
     listening = [line for line in info.series if len(line.target)]
+    single = len({line.run for line in listening}) == 1
     parts: list[str] = []
     for decoding in dict.fromkeys(line.decoding for line in listening):
         told: list[str] = []
         for line in (line for line in listening if line.decoding == decoding):
-            name = line.label.removesuffix(f" {decoding}")
-            verb = "is off by" if not parts and not told else "by"
-            average = " on average" if not parts and not told else ""
-            told.append(f"{name} {verb} {number(line.mean_error, 2)}{average}")
+            name, error = line.label.removesuffix(f" {decoding}"), number(line.mean_error, 2)
+            if not parts and not told:
+                told.append(f"{name} is off by {error} on average")
+            else:
+                told.append(f"by {error}" if single else f"{name} by {error}")
         parts.append(f"{decoding if parts else decoding.capitalize()}, {enumerate_words(told)}")
     sentences = ["; ".join(parts) + "."] if parts else []
     for line in info.series:

@@ -31,8 +31,8 @@ _TIME_UNITS = ((1.0, "s"), (60.0, "min"), (3600.0, "h"))
 _TITLES = {
     "loss": "loss",
     "validation_loss": "validation loss",
-    "accuracy": "actions predicted right (share)",
-    "validation_accuracy": "validation actions predicted right (share)",
+    "accuracy": "accuracy (share of actions predicted right)",
+    "validation_accuracy": "validation accuracy (share of actions predicted right)",
     "learning_rate": "learning rate",
     "action_error": "error of predicted actions",
     "gradient_norm": "gradient norm",
@@ -252,20 +252,21 @@ def _end(curve: Curve, log: bool, style: Style) -> EndLabel:
 def _(info: TrainingCurvesInfo) -> str:
     if not info.curves:
         return "Nothing is measured yet."
+    title = info.title.split(" (")[0]
     told = [f"{curve.label} at {number(curve.smooth[-1])}" for curve in info.curves]
     if len(told) == 1:
         curve = info.curves[0]
         change = f", from {number(curve.smooth[0])}" if len(curve.x) > 1 else ""
         where = f"step {number(curve.x[-1])}" if info.axis == "step" else duration(curve.x[-1] * _divisor(info.unit))
-        return f"After {where} the {info.title} of {curve.label} is {number(curve.smooth[-1])}{change}."
+        return f"After {where} the {title} of {curve.label} is {number(curve.smooth[-1])}{change}."
     if info.lower_is_better is None:
-        return f"The {info.title} ends with {enumerate_words(told)}."
+        return f"The {title} ends with {enumerate_words(told)}."
     finite = [curve for curve in info.curves if math.isfinite(curve.smooth[-1])]
     if not finite:
-        return f"The {info.title} ends without a number."
+        return f"The {title} ends without a number."
     best = min(finite, key=lambda curve: curve.smooth[-1] if info.lower_is_better else -curve.smooth[-1])
     which = "lowest" if info.lower_is_better else "highest"
-    return f"The {info.title} ends {which} for {best.label}, at {number(best.smooth[-1])}, of {len(info.curves)} runs."
+    return f"The {title} ends {which} for {best.label}, at {number(best.smooth[-1])}, of {len(info.curves)} runs."
 
 
 def _divisor(unit: str) -> float:

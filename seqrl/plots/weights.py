@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from seqrl.plots.format import interval, number
+from seqrl.plots.layout import shorten
 from seqrl.plots.sentences import sentence
 from seqrl.plots.template import Style, Theme, new_figure, note, sequential
 
@@ -101,7 +102,9 @@ def weight_histograms(info: WeightHistogramsInfo, theme: Theme = "light", presen
         name=info.name,
     )
     figure.update_xaxes(title_text="step", type="category", showgrid=False, nticks=8)
-    figure.update_yaxes(title_text=info.name.replace("/", ", ").replace("_", " "), showgrid=False, zeroline=False)
+    kind, _, parameter = info.name.rpartition("/")
+    title = f"{kind}, {shorten(parameter, 30)}" if kind else shorten(info.name, 40)
+    figure.update_yaxes(title_text=title.replace("_", " "), showgrid=False, zeroline=False)
     return figure
 
 

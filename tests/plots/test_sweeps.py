@@ -127,6 +127,20 @@ def test_the_density_counts_every_episode_of_the_data_once():
         assert bars.yaxis == "y2"
 
 
+def test_one_return_that_most_episodes_share_does_not_hide_the_others():
+    spiked = np.concatenate([np.linspace(0, 490, 400), np.full(3000, 500.0)])
+    figures = [rtg_sweep(build(dataset_returns=returns)[1]) for returns in (spiked, np.linspace(0, 500, 400))]
+    heights, names = [], []
+    for figure in figures:
+        bars = next(trace for trace in figure.data if trace.type == "bar")
+        heights.append(np.array(bars.y))
+        names.append({note.text for note in figure.layout.annotations if "episodes in the data" in note.text})
+        counts = np.array([cell[0] for cell in bars.customdata])
+        assert counts.sum() in (3400, 400)
+    np.testing.assert_allclose(heights[0].max(), np.sqrt(3000), rtol=0.01)
+    assert names == [{"episodes in the data (height: square root)"}, {"episodes in the data"}]
+
+
 def test_a_run_that_is_asked_for_nothing_is_a_horizontal_line_across_the_plot():
     table, info = build()
     mean = table[(table.run == "bc") & (table.decoding == "sampled")].achieved_return.mean()
@@ -141,7 +155,7 @@ def test_the_error_is_that_of_the_calibration_table():
     for line in info.series:
         assert line.mean_error == pytest.approx(expected[line.run, line.decoding])
     assert sentence(info).startswith("Sampled, DT is off by ")
-    assert "greedy, DT by 225" in sentence(info)
+    assert "; greedy, by 225." in sentence(info)
     assert "BC greedy is asked for nothing and reaches 500." in sentence(info)
 
 
