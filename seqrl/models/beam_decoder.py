@@ -121,12 +121,12 @@ class BeamDecoder:
 
         Args:
             rows: (R',) rows of the last level, equally many for each of the ``shared`` rows, in their order.
-            shared: levels of at most so many rows stay as they are.
+            shared: a first level of at most so many rows stays as it is.
             capacity: room for tokens of their own after the merge.
         """
         last_rows = self.rows
         own: list[tuple[Level, int]] = []
-        while self.levels and self.levels[-1].rows > shared:
+        while len(self.levels) > (1 if self.levels and self.levels[0].rows <= shared else 0):
             own.insert(0, self._pop())
         merged = self._push(len(rows), sum(level.length for level, _ in own) + capacity)
         for level, slot in own:
