@@ -132,11 +132,13 @@ def beam_sweep(info: BeamSweepInfo, theme: Theme = "light", present: bool = Fals
         zeroline=False,
         showline=True,
     )
-    _draw_dots(figure, info, style)
+    pixels = (_HEIGHT - 44 - 5 * style.sizes.font) * (1 - _SPLIT - _GAP)
+    heights = _set_axes(figure, info, style)
+    reach = 0.5 * (style.sizes.marker + style.sizes.dot) * (heights[1] - heights[0]) / pixels
+    _draw_dots(figure, info, style, reach)
     for line in info.lines:
         _draw_line(figure, line, style)
     _draw_unplanned(figure, info, style)
-    heights = _set_axes(figure, info, style)
     _draw_references(figure, info, style)
     if direct:
         ends = [
@@ -144,7 +146,6 @@ def beam_sweep(info: BeamSweepInfo, theme: Theme = "light", present: bool = Fals
             for line in info.lines
         ]
         ends += [EndLabel(name, right, value, style.palette.muted) for name, value in info.references.items()]
-        pixels = (_HEIGHT - 44 - 5 * style.sizes.font) * (1 - _SPLIT - _GAP)
         add_end_labels(figure, ends, style, right=right, y_range=heights, pixels=pixels)
     return figure
 
@@ -180,16 +181,28 @@ def _set_axes(figure: go.Figure, info: BeamSweepInfo, style: Style) -> tuple[flo
     return low, high
 
 
-def _draw_dots(figure: go.Figure, info: BeamSweepInfo, style: Style) -> None:
+def _draw_dots(figure: go.Figure, info: BeamSweepInfo, style: Style, reach: float) -> None:
+    """Dots within ``reach`` of a mean lie under its marker: that is what can be clicked there."""
+    dots = info.dots
+    heights: dict[float, list[float]] = {0.0: [row[0] for row in info.unplanned.values()]}
     for line in info.lines:
-        own = info.dots[
-            (info.dots["run"] == line.run) & (info.dots["horizon"] == line.horizon) & (info.dots["width"] > 0)
-        ]
-        _add_dots(figure, own, _colour(line, style), line.label, style)
-    _add_dots(figure, info.dots[info.dots["width"] == 0], style.palette.muted, "no planning", style)
+        for width, mean in zip(line.width, line.mean, strict=True):
+            heights.setdefault(float(width), []).append(float(mean))
+    covered = np.array(
+        [
+            any(abs(achieved - mean) < reach for mean in heights.get(float(width), []))
+            for width, achieved in zip(dots["width"], dots["achieved_return"], strict=True)
+        ],
+        dtype=bool,
+    )
+    for clickable, shown in ((False, dots[covered]), (True, dots[~covered])):
+        for line in info.lines:
+            own = shown[(shown["run"] == line.run) & (shown["horizon"] == line.horizon) & (shown["width"] > 0)]
+            _add_dots(figure, own, _colour(line, style), line.label, style, clickable)
+        _add_dots(figure, shown[shown["width"] == 0], style.palette.muted, "no planning", style, clickable)
 
 
-def _add_dots(figure: go.Figure, own: pd.DataFrame, colour: str, label: str, style: Style) -> None:
+def _add_dots(figure: go.Figure, own: pd.DataFrame, colour: str, label: str, style: Style, clickable: bool) -> None:
     if own.empty:
         return
     jitter = (np.arange(len(own)) * 0.618034 % 1.0 - 0.5) * 0.14
@@ -199,7 +212,8 @@ def _add_dots(figure: go.Figure, own: pd.DataFrame, colour: str, label: str, sty
         mode="markers",
         marker={"size": style.sizes.dot, "color": colour, "opacity": 0.25, "line": {"width": 0}},
         customdata=own["episode_id"].tolist(),
-        hovertemplate=f"episode %{{customdata}}: {label}<br>got %{{y:.4~g}}<extra></extra>",
+        hovertemplate=f"episode %{{customdata}}: {label}<br>got %{{y:.4~g}}<extra></extra>" if clickable else None,
+        hoverinfo=None if clickable else "skip",
         showlegend=False,
         name=f"{label}, single episodes",
     )

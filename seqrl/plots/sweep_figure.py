@@ -16,6 +16,7 @@ MOST_SVG_POINTS = 2000
 """With more single episodes than this they are drawn by WebGL."""
 
 _HEIGHT = 560
+_FLAT_POINTS = 25  # so that a flat line can be clicked anywhere
 _SPIKE = 10.0
 _DIAGONAL_NAME = "achieved = target"
 
@@ -98,11 +99,13 @@ def _diagonal_place(info: RtgSweepInfo, length: float, rise: float) -> tuple[flo
 
 
 def _distance(line: Series, x: np.ndarray, y: np.ndarray) -> float:
-    """Smallest vertical distance of points from a line, infinite where the line is not."""
+    """Smallest vertical distance of a row of points from a line: 0 if it crosses, infinite where the line is not."""
     if line.flat and not len(line.target):
         return float(np.abs(y - line.flat[0]).min())
-    reached = np.interp(x, line.target, line.mean, left=np.inf, right=np.inf)
-    return float(np.abs(reached - y).min())
+    above = np.interp(x, line.target, line.mean, left=np.inf, right=np.inf) - y
+    known = above[np.isfinite(above)]
+    crosses = len(known) > 0 and known.min() < 0 < known.max()
+    return 0.0 if crosses else float(np.abs(above).min())
 
 
 def _draw_data(figure: go.Figure, info: RtgSweepInfo, style: Style) -> None:
@@ -154,8 +157,8 @@ def _flat_arrays(line: Series, info: RtgSweepInfo) -> tuple[np.ndarray, np.ndarr
     if line.flat is None or len(line.target):
         return line.target, line.mean, line.low, line.high
     mean, low, high, _ = line.flat
-    x = np.array(info.axis)
-    return x, np.full(2, mean), np.full(2, low), np.full(2, high)
+    x = np.linspace(*info.axis, _FLAT_POINTS)
+    return x, np.full(len(x), mean), np.full(len(x), low), np.full(len(x), high)
 
 
 def _draw_ribbon(figure: go.Figure, line: Series, info: RtgSweepInfo, style: Style) -> None:
@@ -179,38 +182,58 @@ def _draw_ribbon(figure: go.Figure, line: Series, info: RtgSweepInfo, style: Sty
 
 
 def _draw_dots(figure: go.Figure, line: Series, info: RtgSweepInfo, style: Style) -> None:
-    dots = line.dots
-    if not len(dots.achieved):
+    """Dots under the marker of a mean cannot be clicked: the marker is, and lists them."""
+    if not len(line.dots.achieved):
         return
-    width = info.axis[1] - info.axis[0]
-    total = sum(len(other.dots.achieved) for other in info.series)
-    kind = go.Scattergl if total > MOST_SVG_POINTS else go.Scatter
-    unasked = np.isnan(dots.target)
+    covered = _covered(line, info, style)
+    for chosen, clickable in ((covered, False), (~covered, True)):
+        if chosen.any():
+            _add_dots(figure, line, info, style, np.flatnonzero(chosen), clickable)
+
+
+def _covered(line: Series, info: RtgSweepInfo, style: Style) -> np.ndarray:
+    reach = 0.5 * (style.sizes.marker + style.sizes.line) * (info.axis[1] - info.axis[0]) / _plot_pixels(info, style)
+    covered = np.zeros(len(line.dots.achieved), dtype=bool)
+    for other in info.series:
+        same_target = np.isclose(line.dots.target[:, None], other.target[None, :], rtol=1e-9, atol=0)
+        near = np.abs(line.dots.achieved[:, None] - other.mean[None, :]) < reach
+        covered |= (same_target & near).any(axis=1)
+    return covered
+
+
+def _add_dots(
+    figure: go.Figure, line: Series, info: RtgSweepInfo, style: Style, chosen: np.ndarray, clickable: bool
+) -> None:
+    dots, width = line.dots, info.axis[1] - info.axis[0]
+    target, achieved = dots.target[chosen], dots.achieved[chosen]
+    ids, lengths = dots.episode_id[chosen].tolist(), dots.length[chosen]
+    unasked = np.isnan(target)
     # low-discrepancy jitter: the same episode always lies at the same place
     place = next(index for index, other in enumerate(info.series) if other is line)
     column = sum(not len(other.target) for other in info.series[:place])
-    jitter = (np.arange(len(dots.target)) * 0.618034 + 0.37 * place) % 1.0 - 0.5
-    x = np.where(unasked, info.axis[0] + width * (0.015 + 0.02 * column), dots.target) + jitter * 0.016 * width
-    asked = [
-        "asked for nothing" if none else f"asked for {number(t)}" for none, t in zip(unasked, dots.target, strict=True)
-    ]
-    steps = ["" if math.isnan(n) else f" in {number(n)} steps" for n in dots.length]
+    jitter = (chosen * 0.618034 + 0.37 * place) % 1.0 - 0.5
+    x = np.where(unasked, info.axis[0] + width * (0.015 + 0.02 * column), target) + jitter * 0.016 * width
+    asked = ["asked for nothing" if none else f"asked for {number(t)}" for none, t in zip(unasked, target, strict=True)]
+    steps = ["" if math.isnan(n) else f" in {number(n)} steps" for n in lengths]
     text = [
         f"episode {i}: {line.label}<br>{a}, got {number(y)}{s}"
-        for i, a, y, s in zip(dots.episode_id, asked, dots.achieved, steps, strict=True)
+        for i, a, y, s in zip(ids, asked, achieved, steps, strict=True)
     ]
-    opacity = 0.28 if len(info.series) <= 2 else 0.2
+    crowd = len(dots.achieved) / max(len(line.target), 1)
+    opacity = float(np.clip(0.28 * math.sqrt(40 / max(crowd, 40)), 0.06, 0.28)) * (1 if len(info.series) <= 2 else 0.75)
+    total = sum(len(other.dots.achieved) for other in info.series)
     figure.add_trace(
-        kind(
+        (go.Scattergl if total > MOST_SVG_POINTS else go.Scatter)(
             x=x,
-            y=dots.achieved,
+            y=achieved,
             mode="markers",
             marker={"size": style.sizes.dot, "color": _colour(line, style), "opacity": opacity, "line": {"width": 0}},
             selected={"marker": {"opacity": 1, "size": style.sizes.marker}},
             unselected={"marker": {"opacity": opacity}},
-            customdata=dots.episode_id.tolist(),
+            customdata=ids,
             text=text,
-            hovertemplate="%{text}<extra></extra>",
+            hovertemplate="%{text}<extra></extra>" if clickable else None,
+            hoverinfo="text" if clickable else "skip",
             showlegend=False,
             legendgroup=line.label,
             name=f"{line.label}, single episodes",
@@ -241,7 +264,7 @@ def _draw_line(figure: go.Figure, line: Series, info: RtgSweepInfo, style: Style
             "opacity": 1,
         },
         unselected={"marker": {"opacity": 1}},
-        customdata=[[line.run, line.decoding, target] for target in ([None, None] if flat else line.asked.tolist())],
+        customdata=[[line.run, line.decoding, target] for target in ([None] * len(x) if flat else line.asked.tolist())],
         text=text,
         hovertemplate="%{text}<extra></extra>",
         legendgroup=line.label,

@@ -42,10 +42,20 @@ def test_every_dot_is_the_episode_its_customdata_names():
     assert sorted(seen) == sorted(table.index)
 
 
+def test_dots_under_a_marker_leave_the_click_to_the_marker():
+    table, info = build()
+    hidden, free = [], []
+    for trace in traces(rtg_sweep(info), "single episodes"):
+        (hidden if trace.hoverinfo == "skip" else free).extend(trace.customdata)
+    greedy = table[(table["run"] == "dt") & (table["decoding"] == "greedy")]
+    assert set(greedy["episode_id"]) <= set(hidden)
+    assert len(free) > len(hidden) / 2
+
+
 def test_points_of_means_carry_their_cell_in_reward_units_also_in_normalised_scores():
     table, info = build(reference_returns=(20.0, 500.0))
     figure = rtg_sweep(info)
-    cells = {tuple(cell[:2]) + (cell[2],) for trace in lines(figure) for cell in trace.customdata}
+    cells = {tuple(cell) for trace in lines(figure) for cell in trace.customdata}
     expected = {(row.run, row.decoding, None if np.isnan(row.target) else row.target) for row in table.itertuples()}
     assert cells == expected
     assert info.unit == "normalised score"
@@ -145,7 +155,7 @@ def test_a_run_that_is_asked_for_nothing_is_a_horizontal_line_across_the_plot():
     table, info = build()
     mean = table[(table.run == "bc") & (table.decoding == "sampled")].achieved_return.mean()
     trace = next(trace for trace in lines(rtg_sweep(info)) if trace.name == "BC sampled")
-    assert tuple(trace.x) == info.axis
+    assert (trace.x[0], trace.x[-1]) == info.axis
     np.testing.assert_allclose(trace.y, mean)
 
 
