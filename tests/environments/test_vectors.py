@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from seqrl.environments import GymnasiumVector, make_vector
-from seqrl.environments.cartpole import CartPoleVector
+from seqrl.environments.classic_control import AcrobotVector, CartPoleVector, ClassicVector
+from seqrl.registry import environment_row, resolve
 
 
 def single_episode(environment, seed, actions, **options):
@@ -54,7 +55,7 @@ def test_cartpole_is_bit_exact_over_many_episodes():
     rng = np.random.default_rng(0)
     seeds = rng.integers(0, 2**31, 200)
     actions = rng.integers(0, 2, (200, 200))
-    assert_same("CartPole-v1", CartPoleVector(), seeds, actions)
+    assert_same("CartPole-v1", CartPoleVector(500), seeds, actions)
 
 
 def test_cartpole_is_bit_exact_up_to_the_time_limit():
@@ -78,17 +79,58 @@ def test_settings_of_the_environment_are_not_ignored_by_the_fast_vector():
     assert_same("CartPole-v1", vector, [1, 2], actions, sutton_barto_reward=True)
 
 
-@pytest.mark.parametrize("environment", ["Pendulum-v1", "Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0"])
-def test_every_vector_equals_the_single_environment(environment):
-    rng = np.random.default_rng(1)
-    space = gymnasium.make(environment).action_space
-    shape = (6, 60, *space.shape)
-    actions = rng.uniform(-1.2, 1.2, shape).astype(np.float32) if space.shape else rng.integers(0, space.n, shape)
-    assert_same(environment, make_vector(environment, max_episode_steps=50), range(6), actions, max_episode_steps=50)
+@pytest.mark.parametrize(
+    ("environment", "largest", "steps"),
+    [
+        ("Pendulum-v1", 2.5, 200),
+        ("Acrobot-v1", None, 300),
+        ("MountainCar-v0", None, 200),
+        ("MountainCarContinuous-v0", 1.0, 400),
+        ("MountainCarContinuous-v0", 1.3, 400),
+    ],
+)
+@pytest.mark.parametrize("held", [1, 12])
+def test_classic_control_is_bit_exact(environment, largest, steps, held):
+    """Actions at random, and held for a while, which swings far enough to reach walls, speed limits and goals."""
+    rng = np.random.default_rng(held)
+    episodes, choices = 12, -(-steps // held)
+    if largest:
+        actions = rng.uniform(-largest, largest, (episodes, choices, 1)).astype(np.float32)
+        actions = np.where(rng.random(actions.shape) < 0.2, np.sign(actions) * largest, actions).astype(np.float32)
+    else:
+        actions = rng.integers(0, 3, (episodes, choices))
+    actions = np.repeat(actions, held, axis=1)[:, :steps]
+    vector = make_vector(environment, max_episode_steps=steps)
+    assert isinstance(vector, ClassicVector)
+    assert_same(environment, vector, rng.integers(0, 2**31, episodes), actions, max_episode_steps=steps)
 
 
-def test_a_vector_can_be_reset_to_any_number_of_episodes():
-    vector = GymnasiumVector("Acrobot-v1")
+@pytest.mark.parametrize("environment", ["Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0"])
+def test_classic_control_is_bit_exact_up_to_the_goal(environment):
+    row = environment_row(environment)
+    vector, act = make_vector(environment), resolve(row.heuristic)
+    observations = vector.reset(range(10))
+    taken, goals = [], np.zeros(10, dtype=bool)
+    for _ in range(row.max_episode_steps):
+        taken.append(act(observations))
+        step = vector.step(taken[-1])  # goes on after the goal: only the way there is compared
+        observations, goals = step.observations, goals | step.terminated
+        if goals.all():
+            break
+    assert goals.all()
+    assert_same(environment, make_vector(environment), range(10), np.stack(taken, axis=1))
+
+
+def test_other_environments_are_stepped_one_by_one():
+    vector = make_vector("LunarLander-v3", max_episode_steps=50)
+    assert isinstance(vector, GymnasiumVector)
+    actions = np.random.default_rng(1).integers(0, 4, (3, 60))
+    assert_same("LunarLander-v3", vector, range(3), actions, max_episode_steps=50)
+
+
+@pytest.mark.parametrize("vector_class", [GymnasiumVector, AcrobotVector])
+def test_a_vector_can_be_reset_to_any_number_of_episodes(vector_class):
+    vector = vector_class("Acrobot-v1") if vector_class is GymnasiumVector else vector_class(500)
     first = vector.reset([1, 2, 3])
     vector.keep(np.array([True, False, True]))
     again = vector.reset([1, 2, 3, 4, 5])
