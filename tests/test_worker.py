@@ -18,28 +18,9 @@ from seqrl.jobs.backend import WORKER_COMMAND
 from seqrl.store import Store
 from seqrl.store.columns import Columns
 from seqrl.worker import __main__ as worker
-from seqrl.worker.context import JobContext
+from tests.in_process import InProcess, do
 from tests.specs import dataset_spec, run_spec, sweep_spec, train_job
 from tests.waiting import until
-
-
-class InProcess(LocalBackend):
-    """Carries jobs out in the test's own process: the same code, without the time that a start takes."""
-
-    def start(self, store, job, limit, on_exit):
-        claimed = store.claim(job.id, limit, token="in-process")
-        if claimed is None:
-            return False
-        context = JobContext(store, claimed)
-        worker.finish(context, *worker.carry_out(context))
-        return True
-
-
-def do(store, job):
-    """Carry a job out and return its row, which must have succeeded."""
-    row = jobs.submit(store, job, InProcess())
-    assert row.state == "succeeded", row.error
-    return row
 
 
 def limited(file_bytes):

@@ -12,13 +12,15 @@ import typer
 from pydantic import ValidationError
 
 from seqrl import __version__
-from seqrl.cli import datasets, environments, jobs, sweeps
+from seqrl.cli import datasets, environments, exchange, jobs, sweeps
 from seqrl.cli import demo as demo_commands
 from seqrl.cli.doctor import doctor
 from seqrl.cli.render import render
 from seqrl.cli.session import Failure, Session
 from seqrl.cli.train import train
 from seqrl.config import explain
+
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="seqrl",
@@ -29,6 +31,8 @@ app = typer.Typer(
 )
 app.add_typer(environments.app, name="env")
 app.add_typer(datasets.app, name="dataset")
+app.add_typer(exchange.runs, name="run")
+app.add_typer(exchange.evaluations, name="evaluate")
 app.add_typer(sweeps.app, name="sweep")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(demo_commands.app, name="demo")
@@ -60,11 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = app(args=arguments, standalone_mode=False)
         return code if isinstance(code, int) else 0
     except typer.Exit as exit_:
-        return exit_.exit_code
+        return _interrupted() if exit_.exit_code == _INTERRUPTED else exit_.exit_code
     except typer.TyperException as error:
         return _say(error.format_message(), error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
-        return _say("stopped; jobs that were started go on, see: python -m seqrl jobs list", 130)
+        return _interrupted()
     except Failure as failure:
         return _say(str(failure), failure.exit_code)
     except ValidationError as error:
@@ -74,6 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except (ValueError, OSError, sqlite3.Error) as error:
         return _say(str(error), 1)
+
+
+def _interrupted() -> int:
+    return _say("stopped waiting; jobs that were started go on, see: python -m seqrl jobs list", _INTERRUPTED)
 
 
 def _say(sentence: str, exit_code: int) -> int:

@@ -49,7 +49,7 @@ def build(
 
     def done(job: JobRow) -> None:
         dataset = here.store.dataset(spec.name)
-        show(_values(dataset), as_json, _summary(dataset))
+        show(dataset_values(dataset), as_json, dataset_summary(dataset))
 
     here.run(DatasetJob(spec=spec), as_json=as_json, detach=detach, on_success=done)
 
@@ -61,7 +61,7 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List the datasets."""
-    rows = [_values(row) for row in session(context).store.datasets(archived)]
+    rows = [dataset_values(row) for row in session(context).store.datasets(archived)]
     empty = "the archive is empty" if archived else "no datasets yet; start with: python -m seqrl dataset build"
     columns = ("name", "state", "environment", "episodes", "steps", "mean_return", "std_return", "created")
     show_table(rows if as_json else [_shown(row) for row in rows], as_json, columns, empty=empty)
@@ -71,8 +71,8 @@ def list_(
 def info(context: typer.Context, name: str, as_json: AsJson = False) -> None:
     """Show what is known of a dataset."""
     row = session(context).store.dataset(name)
-    values = _values(row) | {"facts": row.facts.model_dump(mode="json") if row.facts else None}
-    show(values | {"source": dict(row.source)}, as_json, _summary(row))
+    values = dataset_values(row) | {"facts": row.facts.model_dump(mode="json") if row.facts else None}
+    show(values | {"source": dict(row.source)}, as_json, dataset_summary(row))
 
 
 @app.command("delete")
@@ -80,7 +80,11 @@ def delete(context: typer.Context, name: str, as_json: AsJson = False) -> None:
     """Put a dataset into the archive; nothing is destroyed."""
     store = session(context).store
     store.archive_dataset(name)
-    show(_values(store.dataset(name)), as_json, f"{name} is in the archive; bring it back with dataset restore {name}")
+    show(
+        dataset_values(store.dataset(name)),
+        as_json,
+        f"{name} is in the archive; bring it back with dataset restore {name}",
+    )
 
 
 @app.command("restore")
@@ -88,7 +92,7 @@ def restore(context: typer.Context, name: str, as_json: AsJson = False) -> None:
     """Bring a dataset back from the archive."""
     store: Store = session(context).store
     store.restore_dataset(name)
-    show(_values(store.dataset(name)), as_json, f"{name} is back")
+    show(dataset_values(store.dataset(name)), as_json, f"{name} is back")
 
 
 def _short(environment: str) -> str:
@@ -97,8 +101,9 @@ def _short(environment: str) -> str:
     return re.sub(r"[^a-z0-9._-]", "-", plain).lstrip("._-") or "dataset"
 
 
-def _values(row: DatasetRow) -> dict[str, Any]:
-    values: dict[str, Any] = {
+def dataset_values(row: DatasetRow) -> dict[str, Any]:
+    """A dataset as plain values."""
+    result: dict[str, Any] = {
         "name": row.name,
         "state": row.state,
         "archived": row.archived,
@@ -106,7 +111,7 @@ def _values(row: DatasetRow) -> dict[str, Any]:
         "size_bytes": row.size_bytes,
     }
     if row.facts is not None:
-        values |= {
+        result |= {
             "environment": row.facts.environment,
             "episodes": row.facts.episodes,
             "steps": row.facts.steps,
@@ -117,14 +122,15 @@ def _values(row: DatasetRow) -> dict[str, Any]:
             "mean_return_by_tier": {tier: part.mean for tier, part in row.facts.returns_by_tier.items()},
             "content_hash": row.facts.content_hash,
         }
-    return values
+    return result
 
 
 def _shown(values: dict[str, Any]) -> dict[str, Any]:
     return values | {"created": time.strftime("%Y-%m-%d %H:%M", time.localtime(values["created"]))}
 
 
-def _summary(row: DatasetRow) -> str:
+def dataset_summary(row: DatasetRow) -> str:
+    """A dataset in a few lines for people."""
     facts = row.facts
     if facts is None:
         return f"{row.name} is {row.state}"

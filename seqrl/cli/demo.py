@@ -3,39 +3,82 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 
 from seqrl.cli.session import AsJson, Session, show
 from seqrl.cli.train import run_spec
 from seqrl.config import (
+    BeamSweepJob,
     DatasetJob,
     DatasetSpec,
+    Decoding,
     JobSpec,
     RenderJob,
     RenderSpec,
     ReturnSweepJob,
     ReturnSweepSpec,
+    RunSpec,
     TrainJob,
 )
+from seqrl.jobs import Backend
 from seqrl.registry import environment_row
 from seqrl.store import Store
 from seqrl.store.base import PACKAGED_BUNDLE
-from seqrl.store.export import export_bundle
+from seqrl.store.export import EPISODES_WITH_PROBABILITIES, export_bundle
 
 app = typer.Typer(help="The bundled demo.", no_args_is_help=True)
 
-DATASET = "demo/cartpole"
-MODELS = {"demo/dt": "dt", "demo/bc": "bc"}
-RETURN_SWEEP = "demo/rtg"
-TARGETS = (25.0, *(50.0 * i for i in range(1, 11)))
-EPISODES = 32
-SHOWN_RUN = "demo/dt"
-SHOWN_TARGETS = (50.0, 200.0, 500.0)
 COMMAND = "python -m seqrl demo build"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A point of a return sweep that the home page shows as a moving picture."""
+
+    sweep: str
+    run: str
+    decoding: Decoding
+    target: float
+
+
+@dataclass(frozen=True)
+class DemoPlan:
+    """Everything that the demo is made of; all names start with ``demo/``."""
+
+    dataset: DatasetSpec
+    runs: tuple[RunSpec, ...]
+    sweeps: tuple[ReturnSweepJob | BeamSweepJob, ...]
+    shown: tuple[Shown, ...]
+
+    def jobs(self) -> list[JobSpec]:
+        """What is carried out, in order, before the videos."""
+        return [DatasetJob(spec=self.dataset), *(TrainJob(spec=run) for run in self.runs), *self.sweeps]
+
+
+def cartpole_plan() -> DemoPlan:
+    """The demo in the package: CartPole, a Decision Transformer and behaviour cloning, asked for 25 to 500."""
+    row = environment_row("CartPole-v1")
+    dataset = DatasetSpec(
+        name="demo/cartpole", environment=row.id, episodes=2000, behaviours=row.behaviours(row.default_mix), seed=0
+    )
+    runs = tuple(
+        run_spec(dataset=dataset.name, model=model, preset="quick", seed=0, name=f"demo/{model}", overrides=[])
+        for model in ("dt", "bc")
+    )
+    sweep = ReturnSweepSpec(
+        name="demo/rtg",
+        runs=tuple(run.name for run in runs),
+        targets=(25.0, *(50.0 * i for i in range(1, 11))),
+        episodes=32,
+        decodings=("sampled", "greedy"),
+        seed=0,
+    )
+    shown = tuple(Shown(sweep.name, "demo/dt", "sampled", target) for target in (50.0, 200.0, 500.0))
+    return DemoPlan(dataset, runs, (ReturnSweepJob(spec=sweep),), shown)
 
 
 @app.command("build")
@@ -49,57 +92,50 @@ def build(
 ) -> None:
     """Build the dataset, train, sweep and render, and replace the bundle."""
     if work is not None:
-        size = _build(Session(work), out)
+        size = build_bundle(cartpole_plan(), work, out)
     else:
         with tempfile.TemporaryDirectory(prefix="seqrl-demo-") as folder:
-            size = _build(Session(Path(folder) / "home"), out)
+            size = build_bundle(cartpole_plan(), Path(folder) / "home", out)
     show({"path": str(out), "size_bytes": size}, as_json, f"{out}: {size / 1e6:.2f} MB")
 
 
-def _build(here: Session, out: Path) -> int:
-    here.store.set_setting("authoring", "1")
-    here = Session(here.home)
-    for job in _jobs_before_videos():
+def build_bundle(plan: DemoPlan, home: Path, out: Path, backend: Backend | None = None) -> int:
+    """Carry a plan out in a home of its own and write the bundle; returns its size in bytes.
+
+    Raises:
+        Failure: if one of its jobs fails; the older bundle is then untouched.
+    """
+    Store(home).set_setting("authoring", "1")
+    here = Session(home, backend)
+    for job in plan.jobs():
         _ensure(here, job)
-    shown = [_shown_episode(here.store, target) for target in SHOWN_TARGETS]
-    for episode_id in shown:
-        _ensure(here, RenderJob(spec=RenderSpec(sweep=RETURN_SWEEP, episode_id=episode_id)))
+    media = [(shown.sweep, shown_episode(here.store, shown)) for shown in plan.shown]
+    for sweep, episode_id in media:
+        _ensure(here, RenderJob(spec=RenderSpec(sweep=sweep, episode_id=episode_id)))
     export_bundle(
         here.store,
         out,
-        datasets=[DATASET],
-        runs=list(MODELS),
-        sweeps=[RETURN_SWEEP],
-        media=[(RETURN_SWEEP, episode_id) for episode_id in shown],
+        datasets=[plan.dataset.name],
+        runs=[run.name for run in plan.runs],
+        sweeps=[job.spec.name for job in plan.sweeps],
+        media=media,
         command=COMMAND,
     )
     return sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
 
 
-def _jobs_before_videos() -> list[JobSpec]:
-    row = environment_row("CartPole-v1")
-    dataset = DatasetSpec(
-        name=DATASET, environment=row.id, episodes=2000, behaviours=row.behaviours(row.default_mix), seed=0
-    )
-    runs = [
-        run_spec(dataset=DATASET, model=model, preset="quick", seed=0, name=name, overrides=[])
-        for name, model in MODELS.items()
-    ]
-    sweep = ReturnSweepSpec(name=RETURN_SWEEP, runs=tuple(MODELS), targets=TARGETS, episodes=EPISODES, seed=0)
-    return [DatasetJob(spec=dataset), *(TrainJob(spec=run) for run in runs), ReturnSweepJob(spec=sweep)]
+def shown_episode(store: Store, shown: Shown) -> int:
+    """The episode of a point whose return is nearest the median there: neither lucky nor unlucky."""
+    table = store.sweep_episodes(shown.sweep)
+    chosen = (table["run"] == shown.run) & (table["decoding"] == shown.decoding) & (table["target"] == shown.target)
+    at = table[chosen]
+    complete = at[at["episode"] < EPISODES_WITH_PROBABILITIES]
+    distance = (complete["achieved_return"] - at["achieved_return"].median()).abs()
+    return int(complete.loc[distance.idxmin(), "episode_id"])
 
 
 def _ensure(here: Session, job: JobSpec) -> None:
     """Carry a job out unless this home has its result already."""
-    done = [row for row in here.store.jobs(["succeeded"]) if row.job == job]
-    if not done:
-        here.run(job, as_json=False, detach=False, on_success=lambda row: typer.echo(f"{row.kind} {row.name}"))
-
-
-def _shown_episode(store: Store, target: float) -> int:
-    """The episode at a target whose return is nearest the median there: neither lucky nor unlucky."""
-    table = store.sweep_episodes(RETURN_SWEEP)
-    at = table[(table["run"] == SHOWN_RUN) & (table["decoding"] == "sampled") & (table["target"] == target)]
-    with_probabilities = at[at["episode"] < 4]
-    distance: pd.Series = (with_probabilities["achieved_return"] - at["achieved_return"].median()).abs()
-    return int(with_probabilities.loc[distance.idxmin(), "episode_id"])
+    if any(row.job == job for row in here.store.jobs(["succeeded"])):
+        return
+    here.run(job, as_json=False, detach=False, on_success=lambda row: typer.echo(f"{row.kind} {row.name}", err=True))

@@ -36,10 +36,12 @@ class Session:
 
     Args:
         home: the store's home folder; None takes the default.
+        backend: where jobs run; processes of this machine by default.
     """
 
-    def __init__(self, home: Path | None) -> None:
+    def __init__(self, home: Path | None, backend: jobs.Backend | None = None) -> None:
         self.home = home
+        self.backend = backend or jobs.LocalBackend()
 
     @cached_property
     def store(self) -> Store:
@@ -60,7 +62,7 @@ class Session:
         Raises:
             Failure: if the job did not succeed.
         """
-        row = jobs.submit(self.store, job)
+        row = jobs.submit(self.store, job, self.backend)
         self.follow(row, as_json=as_json, detach=detach, on_success=on_success)
 
     def follow(
@@ -97,7 +99,7 @@ class Session:
                 words = "waiting for other jobs" if job.state == "queued" else job.message
                 progress.update(task, completed=job.progress, description=words)
 
-            return jobs.wait(self.store, row.id, draw)
+            return jobs.wait(self.store, row.id, draw, backend=self.backend)
 
 
 _ENDINGS = {"failed": "failed", "cancelled": "was cancelled", "interrupted": "was interrupted"}

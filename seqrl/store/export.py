@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 BUNDLE_VERSION = 1
 _HALF_PRECISION = "action_probabilities"
-_EPISODES_WITH_PROBABILITIES = 4
+EPISODES_WITH_PROBABILITIES = 4
 _NOTE = (
-    f"{_HALF_PRECISION} are rounded to half precision and kept for the first {_EPISODES_WITH_PROBABILITIES} "
+    f"{_HALF_PRECISION} are rounded to half precision and kept for the first {EPISODES_WITH_PROBABILITIES} "
     "episodes of every point; everything else is exact"
 )
 _LEFT_OUT = ("training_state*", "events", "log.txt", ".*")
@@ -137,7 +137,7 @@ def _sweep(store: Store, name: str, target: Path) -> dict[str, Any]:
 def _without_most_probabilities(
     index: pd.DataFrame, blocks: dict[str, np.ndarray], episodes: pd.DataFrame
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    few = set(episodes.loc[episodes["episode"] < _EPISODES_WITH_PROBABILITIES, "episode_id"])
+    few = set(episodes.loc[episodes["episode"] < EPISODES_WITH_PROBABILITIES, "episode_id"])
     index = index[(index["field"] != _HALF_PRECISION) | index["episode_id"].isin(few)].copy()
     kept = dict(blocks)
     for block in index.loc[index["field"] == _HALF_PRECISION, "block"].unique():
