@@ -3,10 +3,10 @@
 import streamlit as st
 
 from pages.shared.charts import load_library
-from pages.shared.frame import ICON, dress, problems
+from pages.shared.frame import ICON, dress, end, problems
 from pages.shared.jobs import sidebar_status
 
-st.set_page_config(page_title="seqrl", page_icon=ICON, layout="wide", initial_sidebar_state=220)
+st.set_page_config(page_title="seqrl", page_icon=ICON, layout="wide")
 
 page = st.navigation(
     {
@@ -27,4 +27,5 @@ dress()
 with problems():
     sidebar_status()
     page.run()
+end()
 load_library()

@@ -5,7 +5,7 @@ import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.frame import empty_state, heading, open_store, presenting, style, two_columns
-from pages.shared.sweep_view import clip, dataset_returns, labels, measured, typical
+from pages.shared.sweep_view import Measured, clip, dataset_returns, filmed, labels, measured
 from pages.shared.videos import play
 from seqrl import plots
 from seqrl.store import SweepRow
@@ -24,23 +24,12 @@ def shown_sweep() -> SweepRow | None:
     return next(iter(finished), None)
 
 
-def three_episodes(sweep: SweepRow, episodes: pd.DataFrame, kinds: dict[str, str]) -> list[pd.Series]:
-    """A typical sampled episode at the lowest, the middle and the highest target whose video is there."""
-    store = open_store()
-    listening = [run for run, kind in kinds.items() if kind in ("dt", "tt")]
-    asked = episodes[episodes["run"].isin(listening[:1]) & episodes["target"].notna()]
-    sampled = asked[asked["decoding"] == "sampled"]
-    asked = sampled if len(sampled) else asked
-    targets = sorted(asked["target"].unique())
-    if not targets:
-        return []
-    chosen = []
-    for target in dict.fromkeys((targets[0], targets[len(targets) // 2], targets[-1])):
-        of_target = asked[asked["target"] == target]
-        row = of_target[of_target["episode_id"] == typical(of_target)].iloc[0]
-        if store.media_path(sweep.name, int(row["episode_id"])).is_file():
-            chosen.append(row)
-    return chosen
+def three_episodes(sweep: SweepRow, data: Measured) -> list[pd.Series]:
+    """The episodes that are there as videos at a low, a middle and a high target."""
+    videos = filmed(sweep, data)
+    targets = sorted(videos)
+    chosen = list(dict.fromkeys(targets[at] for at in (0, len(targets) // 2, -1))) if targets else []
+    return [data.episodes[data.episodes["episode_id"] == videos[target]].iloc[0] for target in chosen]
 
 
 heading("Ask for a return, and watch what you get", "Offline reinforcement learning, seen as predicting a sequence.")
@@ -58,7 +47,7 @@ if sweep is None:
     st.stop()
 
 data = measured(sweep)
-episodes = three_episodes(sweep, data.episodes, data.kinds)
+episodes = three_episodes(sweep, data)
 info = plots.rtg_sweep_info(
     data.points,
     kinds=data.kinds,
@@ -66,14 +55,14 @@ info = plots.rtg_sweep_info(
     episodes=data.episodes,
     dataset_returns=dataset_returns(open_store(), sweep),
 )
-chart_side, film_side = two_columns()
+film_side, chart_side = two_columns()
 with film_side:
     if not presenting():
         st.markdown(IDEA)
     if episodes:
         play([clip(sweep, row, data.kinds[row["run"]], strips=False) for row in episodes], key="home.films")
     st.space("small")
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("Ask for a return yourself", type="primary", icon=":material/target:", key="home.sweep"):
             st.switch_page("pages/rtg_sweep.py", query_params={"sweep": sweep.name})
         st.page_link("pages/datasets.py", label="Build a dataset", icon=":material/database:")

@@ -11,14 +11,15 @@ from pages.shared.jobs import progress
 from pages.shared.new_sweep import new_sweep
 from pages.shared.sweep_view import (
     Measured,
+    by_typicality,
     dataset_returns,
     episode_player,
+    filmed,
     labels,
     measured,
     normalisation,
     point_name,
     point_names,
-    typical,
 )
 from seqrl import plots
 from seqrl.config.models import ActionModelSpec
@@ -89,7 +90,7 @@ def choose(point: object) -> None:
     if isinstance(point, list):
         st.session_state["point"] = point_name(*point)
         chosen = episodes[point_names(episodes) == st.session_state["point"]]
-        st.session_state["episode"] = str(typical(chosen)) if len(chosen) else None
+        st.session_state["episode"] = str(by_typicality(chosen)[0]) if len(chosen) else None
     elif point is not None:
         row = episodes[episodes["episode_id"] == int(str(point))].iloc[0]
         st.session_state["point"] = point_name(row["run"], row["decoding"], row["target"])
@@ -98,17 +99,18 @@ def choose(point: object) -> None:
 
 
 def start_with_an_episode(data: Measured) -> None:
-    """Show the middle target's typical episode from the start, if its video is there already."""
+    """Show an episode from the start: one whose video is there already, else only the middle point's table."""
+    videos = filmed(sweep, data)
     asked = data.episodes[data.episodes["target"].notna()]
-    if asked.empty:
-        return
-    first = asked.sort_values("decoding", ascending=False).iloc[0]
-    same = asked[(asked["run"] == first["run"]) & (asked["decoding"] == first["decoding"])]
-    targets = sorted(same["target"].unique())
-    same = same[same["target"] == targets[len(targets) // 2]]
-    start_with("point", point_name(first["run"], first["decoding"], targets[len(targets) // 2]))
-    if store.media_path(name, typical(same)).is_file():
-        start_with("episode", str(typical(same)))
+    if videos:
+        chosen = asked[asked["episode_id"] == videos[sorted(videos)[len(videos) // 2]]].iloc[0]
+        start_with("point", point_name(chosen["run"], chosen["decoding"], chosen["target"]))
+        if st.session_state["point"] == point_name(chosen["run"], chosen["decoding"], chosen["target"]):
+            start_with("episode", str(chosen["episode_id"]))
+    elif len(asked):
+        first = asked.sort_values("decoding", ascending=False, kind="stable").iloc[0]
+        targets = sorted(asked["target"].unique())
+        start_with("point", point_name(first["run"], first["decoding"], targets[len(targets) // 2]))
 
 
 def draw(row: SweepRow, data: Measured) -> None:

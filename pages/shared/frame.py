@@ -29,6 +29,9 @@ _PAGE_CSS = """
   padding-right: clamp(1.25rem, 3vw, 3.5rem);
 }
 h1 { padding-top: 0; }
+@media (max-width: 1200px) {
+  section[data-testid="stSidebar"][aria-expanded="true"] { width: 14rem !important; min-width: 14rem !important; }
+}
 </style>
 """
 _PRESENT_CSS = """
@@ -68,7 +71,6 @@ def presenting() -> bool:
 def dress() -> None:
     """Dress the page; read ``?present=1`` and keep it in the address from page to page."""
     st.html(_PAGE_CSS)
-    st.session_state["framed"] = True
     if "present" in st.query_params:
         st.session_state["presenting"] = st.query_params["present"] == "1"
     if presenting():
@@ -76,13 +78,25 @@ def dress() -> None:
         st.html(_PRESENT_CSS)
 
 
-def set_presenting(on: bool) -> None:
-    """Enter or leave presentation mode (a button's callback)."""
-    st.session_state["presenting"] = on
-    if on:
-        st.query_params["present"] = "1"
-    else:
-        st.query_params.pop("present", None)
+def end() -> None:
+    """What stands below every page: the way into presentation mode and out of it."""
+    on = presenting()
+
+    def switch() -> None:
+        """Turn presentation mode on or off before the page is drawn again."""
+        st.session_state["presenting"] = not on
+        if on:
+            del st.query_params["present"]
+
+    place = st.container(horizontal_alignment="right") if on else st.sidebar
+    place.button(
+        "Leave presentation" if on else "Present",
+        icon=":material/close_fullscreen:" if on else ":material/present_to_all:",
+        type="tertiary",
+        on_click=switch,
+        key="present.switch",
+        help="Large type, controls folded away; also ?present=1 in the address.",
+    )
 
 
 def start_with(key: str, value: str | list[str]) -> None:
@@ -117,7 +131,7 @@ def _through_app() -> None:
     The very first request of a fresh server decides whether ``pages/`` are plain scripts: before any
     ``st.navigation`` has run, a deep link would run the page's script alone, without its frame.
     """
-    if not st.session_state.get("framed"):
+    if PagesManager.uses_pages_directory:
         PagesManager.uses_pages_directory = False
         st.rerun()
 

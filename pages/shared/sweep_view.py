@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.exports import csv_button, file_button
-from pages.shared.frame import open_store, theme
+from pages.shared.frame import open_store, presenting, theme
 from pages.shared.jobs import progress, submit
 from pages.shared.videos import EpisodeVideo, Series, Strip, play, thinned
 from seqrl.calibration import summarise
@@ -111,10 +111,39 @@ def point_names(episodes: pd.DataFrame) -> pd.Series:
     return pd.Series([point_name(*row) for row in rows], index=episodes.index)
 
 
-def typical(episodes: pd.DataFrame) -> int:
-    """The episode nearest to the mean of these; the first of several."""
-    distance = (episodes["achieved_return"] - episodes["achieved_return"].mean()).abs()
-    return int(episodes.loc[distance.idxmin(), "episode_id"])
+def by_typicality(episodes: pd.DataFrame) -> list[int]:
+    """The episodes, those nearest to the median return first: neither lucky nor unlucky."""
+    distance = (episodes["achieved_return"] - episodes["achieved_return"].median()).abs()
+    return [int(identifier) for identifier in episodes.loc[distance.sort_values(kind="stable").index, "episode_id"]]
+
+
+def filmed(sweep: SweepRow, data: Measured) -> dict[float, int]:
+    """Target → a typical episode of the first run that listens, where its video is there already.
+
+    Sampled episodes where there are any; only the most typical ones of each target are looked up.
+    """
+    listening = [run for run, kind in data.kinds.items() if kind in ("dt", "tt")]
+    asked = data.episodes[data.episodes["run"].isin(listening[:1]) & data.episodes["target"].notna()]
+    sampled = asked[asked["decoding"] == "sampled"]
+    asked = sampled if len(sampled) else asked
+    candidates = {float(target): by_typicality(group)[:8] for target, group in asked.groupby("target")}
+    media = open_store().home / "media"
+    changed = media.stat().st_mtime_ns if media.is_dir() else 0
+    found = _filmed(os.environ.get("SEQRL_HOME", ""), sweep.name, str(candidates), changed, candidates)
+    return found
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _filmed(
+    home: str, name: str, asked_for: str, changed_ns: int, _candidates: dict[float, list[int]]
+) -> dict[float, int]:
+    store = open_store()
+    found = {}
+    for target, identifiers in _candidates.items():
+        there = (identifier for identifier in identifiers if store.media_path(name, identifier).is_file())
+        if (first := next(there, None)) is not None:
+            found[target] = first
+    return found
 
 
 def outcome(row: pd.Series) -> str:
@@ -182,6 +211,8 @@ def episode_player(sweep: SweepRow, row: pd.Series, kind: str, key: str) -> None
     path = store.media_path(sweep.name, episode_id)
     if path.is_file():
         play([clip(sweep, row, kind, strips=True)], key=key)
+        if presenting():
+            return
         name = f"{sweep.name}-episode-{episode_id}"
         with st.container(horizontal=True):
             file_button(path, f"{name}.mp4", "video/mp4", "MP4", "Download the video")

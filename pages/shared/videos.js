@@ -29,7 +29,7 @@ function drawStrip(canvas, strip, length, step, host) {
   if (low < 0 && high > 0) { pen.beginPath(); pen.moveTo(0, y(0)); pen.lineTo(width, y(0)); pen.stroke(); }
   for (const series of strip.series) {
     const stride = length / series.values.length;
-    pen.strokeStyle = series.color; pen.lineWidth = 2; pen.beginPath();
+    pen.strokeStyle = series.color; pen.lineWidth = series.values.length * 4 > width ? 1 : 2; pen.beginPath();
     series.values.forEach((value, index) => {
       const at = x(index * stride);
       if (index) { pen.lineTo(at, y(series.values[index - 1])); pen.lineTo(at, y(value)); }

@@ -10,6 +10,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from streamlit.runtime.pages_manager import PagesManager
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next((path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).is_file()), None)
@@ -78,7 +79,17 @@ def page(browser):
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """An empty home for in-process runs of the app."""
+    """An empty home for in-process runs of the app, on a server that has run ``app.py`` before.
+
+    `AppTest` forgets between runs that ``st.navigation`` was called; a running server does not.
+    """
+    begin = PagesManager.__init__
+
+    def begin_after_navigation(self, *arguments, **keywords):
+        begin(self, *arguments, **keywords)
+        PagesManager.uses_pages_directory = False
+
+    monkeypatch.setattr(PagesManager, "__init__", begin_after_navigation)
     monkeypatch.setenv("SEQRL_HOME", str(tmp_path / "home"))
     yield tmp_path / "home"
     shutil.rmtree(tmp_path / "home", ignore_errors=True)
