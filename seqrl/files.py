@@ -70,9 +70,10 @@ def read_capped(path: Path, limit: int) -> bytes:
         ValueError: if the file is larger, or is not a regular file.
     """
     with open(path, "rb", opener=_open_without_blocking) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
             raise ValueError(f"{path} is not a regular file; give a plain file")
-        data = file.read(limit + 1)
+        data = file.read(min(found.st_size, limit) + 1)  # as much as is read is also allocated
     if len(data) > limit:
         raise ValueError(f"{path} is larger than {limit:,} bytes; it is not read")
     return data

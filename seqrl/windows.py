@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqrl.store.columns import TAIL_ROWS, Columns
+from seqrl.store.columns import TAIL_ROWS, Columns, Resident
 
 
 def returns_to_go(rewards: np.ndarray, episode_ends: np.ndarray, discount: float = 1.0) -> np.ndarray:
@@ -202,8 +202,9 @@ class Windows:
         self.index = WindowIndex(chosen["start"].to_numpy(), chosen["end"].to_numpy())
         self.context_length = context_length
         self._observations, self._actions = columns.observations, columns.actions
-        self._returns_to_go = np.zeros(columns.steps + TAIL_ROWS, dtype=np.float32)
-        self._returns_to_go[: columns.steps] = returns_to_go(
+        self._resident = Resident(columns.observations, columns.actions)
+        self.returns_to_go = np.zeros(columns.steps + TAIL_ROWS, dtype=np.float32)
+        self.returns_to_go[: columns.steps] = returns_to_go(
             columns.rewards[: columns.steps], table["end"].to_numpy(), discount
         )
         self._positions = np.arange(context_length)
@@ -232,13 +233,14 @@ class Windows:
 
     def _batch(self, episode: np.ndarray, start: np.ndarray) -> WindowBatch:
         length = self.context_length
+        self._resident.touch(len(start) * length)
         steps_left = (self.index.ends[episode] - start)[:, None]
         position = np.minimum(self._positions, steps_left - 1)
         timestep = (start - self.index.starts[episode])[:, None]
         return WindowBatch(
             observations=torch.from_numpy(gather(self._observations, start, length)),
             actions=torch.from_numpy(gather(self._actions, start, length)),
-            returns_to_go=torch.from_numpy(gather(self._returns_to_go, start, length)),
+            returns_to_go=torch.from_numpy(gather(self.returns_to_go, start, length)),
             timesteps=torch.from_numpy(timestep + position),
             mask=torch.from_numpy(self._positions < steps_left),
         )

@@ -61,8 +61,8 @@ def version() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     try:
-        code = app(args=arguments, standalone_mode=False)
-        return code if isinstance(code, int) else 0
+        code = app(args=arguments, standalone_mode=False) or 0
+        return _interrupted() if code == _INTERRUPTED else int(code)
     except typer.Exit as exit_:
         return _interrupted() if exit_.exit_code == _INTERRUPTED else exit_.exit_code
     except typer.TyperException as error:

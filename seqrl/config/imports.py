@@ -117,8 +117,8 @@ class RunImportSpec(Spec):
     environment: str = setting(
         "auto",
         "Environment",
-        "Registered Gymnasium id that it acts in; none; or auto, which takes that of the dataset, or the one that the file "
-        "names if seqrl knows it.",
+        "Registered Gymnasium id that it acts in; none; or auto: that of the dataset, or what the file names if "
+        "seqrl knows it.",
         min_length=1,
         max_length=200,
     )

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from seqrl.config import BehaviourSpec, DatasetSpec
-from seqrl.environments import EnvironmentFacts, EnvironmentVector, make_vector, space_facts
+from seqrl.environments import EnvironmentFacts, EnvironmentVector, GymnasiumVector, make_vector, space_facts
 from seqrl.environments.behaviours import Behaviour, MakeController
 
 _CHUNK_BYTES = 64 * 2**20
 _CHUNK_EPISODES = 2048
+_CHUNK_OF_SINGLES = 64  # environments stepped one by one gain nothing from more, and each takes memory
 _PROGRESS_STEPS = 20
 
 
@@ -91,8 +92,8 @@ def collect(
     if facts.max_episode_steps is None:
         raise ValueError(f"{spec.environment} has no time limit, so an episode may never end; set max_episode_steps")
     behaviours = [Behaviour(behaviour, facts, policies) for behaviour in spec.behaviours]
-    at_once = chunk_episodes or episodes_at_once(facts)
     vector = make_vector(spec.environment, spec.environment_kwargs, max_episode_steps=spec.max_episode_steps)
+    at_once = chunk_episodes or episodes_at_once(facts, isinstance(vector, GymnasiumVector))
     done = steps = 0
     try:
         for behaviour, count in zip(behaviours, spec.episodes_by_tier(), strict=True):
@@ -117,11 +118,11 @@ def episode_seed(seed: int, episode: int) -> int:
     return (base + episode) % 2**31
 
 
-def episodes_at_once(facts: EnvironmentFacts) -> int:
+def episodes_at_once(facts: EnvironmentFacts, one_by_one: bool) -> int:
     """Episodes of full length whose steps fit into the memory that a chunk may use."""
     observation_bytes = facts.observation.size * (1 if facts.observation.kind == "image" else 4)
     episode_bytes = (observation_bytes + 8 * facts.action.size + 16) * (facts.max_episode_steps or 1)
-    return int(np.clip(_CHUNK_BYTES // episode_bytes, 1, _CHUNK_EPISODES))
+    return int(np.clip(_CHUNK_BYTES // episode_bytes, 1, _CHUNK_OF_SINGLES if one_by_one else _CHUNK_EPISODES))
 
 
 class _Chunk:

@@ -91,6 +91,7 @@ def export_minari(
         FileExistsError: if the folder exists.
         BuildStopped: if it was asked to stop.
     """
+    folder = folder.absolute()  # Minari joins relative paths twice
     _refuse_existing(folder)
     env = _environment(columns.facts)
     try:

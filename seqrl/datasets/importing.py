@@ -36,6 +36,7 @@ _KEEP_FREE_BYTES = 512 * 2**20
 def import_dataset(
     spec: ImportSpec,
     columns_folder: Path,
+    scratch: Path,
     *,
     on_progress: OnProgress = lambda fraction, message: None,
     should_stop: ShouldStop = lambda: False,
@@ -45,6 +46,7 @@ def import_dataset(
     Args:
         spec: what to read.
         columns_folder: where the columns go; they appear when everything was read and found right.
+        scratch: an existing folder to unpack archives in.
         on_progress: called with the share that is done, 0 to 1, and what is being done.
         should_stop: asked at every episode.
 
@@ -54,7 +56,7 @@ def import_dataset(
         BuildStopped: if it was asked to stop.
     """
     path = Path(spec.path).expanduser()
-    with _unpacked(path, spec.format, columns_folder.parent) as folder:
+    with _unpacked(path, spec.format, scratch) as folder:
         expected = expectations(spec.environment, spec.environment_kwargs)
         with open_source(folder, spec.format, expected) as source:
             if spec.environment == "auto" and (named := _known(source)) is not None:
@@ -78,11 +80,11 @@ def expectations(environment: str, kwargs: dict[str, Any] | None = None) -> Expe
 
 
 @contextmanager
-def limited(size_bytes: int) -> Iterator[None]:
+def limited(size_bytes: int, more_memory_bytes: int = 0) -> Iterator[None]:
     """Bound the memory and processor time of this process while it parses ``size_bytes`` of a foreign file.
 
-    The memory is that of data (``RLIMIT_DATA``): a mapped file does not count. Call it in a process of its own; the
-    limits are lifted afterwards, except that a process which is out of time ends.
+    The memory is 2 GiB and ``more_memory_bytes``, of data (``RLIMIT_DATA``): a mapped file does not count. Call it in a
+    process of its own; the limits are lifted afterwards, except that a process which is out of time ends.
 
     Raises:
         ImportRefused: when the processor time is over.
@@ -91,7 +93,7 @@ def limited(size_bytes: int) -> Iterator[None]:
     seconds = int(used.ru_utime + used.ru_stime) + _CPU_SECONDS + size_bytes // _BYTES_A_SECOND
     kinds = (resource.RLIMIT_DATA, resource.RLIMIT_CPU)
     before = [resource.getrlimit(kind) for kind in kinds]
-    wanted = (_MOST_DATA_BYTES, seconds)
+    wanted = (_MOST_DATA_BYTES + more_memory_bytes, seconds)
     previous = signal.signal(signal.SIGXCPU, _out_of_time)
     try:
         for kind, (soft, hard), limit in zip(kinds, before, wanted, strict=True):
@@ -212,13 +214,12 @@ def _expected(env: gymnasium.Env, environment: str) -> Expected:
 
 
 @contextmanager
-def _unpacked(path: Path, format: str, beside: Path) -> Iterator[Path]:
-    """The path itself, or what a ZIP archive of a folder holds, unpacked beside the columns for as long as needed."""
+def _unpacked(path: Path, format: str, scratch: Path) -> Iterator[Path]:
+    """The path itself, or what a ZIP archive of a folder holds, unpacked for as long as needed."""
     if not path.is_file() or not zipfile.is_zipfile(path) or format in ("npz", "parquet", "d4rl") or _is_npz(path):
         yield path
         return
-    beside.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=beside, prefix=".partial-unpacked-") as folder:
+    with TemporaryDirectory(dir=scratch) as folder:
         inner = unpack(path, Path(folder))
         files = [item for item in inner.iterdir() if item.is_file()]
         single = len(files) == 1 and not any(item.is_dir() for item in inner.iterdir())

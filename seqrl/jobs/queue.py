@@ -142,6 +142,7 @@ def log_tail(store: Store, job_id: int, lines: int = 40) -> str:
 def clean_up(store: Store, job: JobRow) -> None:
     """Remove what a job left half done. Call it only as the holder of the job, before its state changes."""
     _remove_dataset_files(store, job)
+    shutil.rmtree(store.job_folder(job.id) / "scratch", ignore_errors=True)
     if job.kind == "train":
         remove_partials(store.run_folder(job.name))
     elif job.kind.startswith("sweep_"):

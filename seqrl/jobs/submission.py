@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from seqrl.config import DatasetFacts, JobSpec, check_run
@@ -76,7 +77,7 @@ def _create_sweep(store: Store, job: Any, job_id: int) -> None:
     for name in job.spec.runs:
         facts = usable_run(store, name).facts
         if facts.environment is None:
-            raise ValueError(f"the run {name} learned from data without an environment; it cannot be measured in one")
+            raise ValueError(f"the run {name} learned from data without an environment; use evaluate open-loop")
         environments[name] = (facts.environment, tuple(sorted(facts.environment_kwargs.items())))
     if len(set(environments.values())) > 1:
         shown = ", ".join(f"{name} in {environment[0]}" for name, environment in environments.items())
@@ -88,8 +89,52 @@ def _create_video(store: Store, job: Any, job_id: int) -> None:
     store.media_path(job.spec.sweep, job.spec.episode_id, job.spec.format)
 
 
+def _create_import(store: Store, job: Any, job_id: int) -> None:
+    if job.kind == "import" and not Path(job.spec.path).expanduser().exists():
+        raise ValueError(f"{job.spec.path} does not exist; give a file or folder of this machine")
+    store.add_dataset(job.spec.name, source={job.kind: job.spec.model_dump(mode="json")}, job_id=job_id)
+
+
+def _create_derived(store: Store, job: Any, job_id: int) -> None:
+    for name in job.spec.sources:
+        usable_dataset(store, name)
+    store.add_dataset(job.spec.name, source={job.kind: job.spec.model_dump(mode="json")}, job_id=job_id)
+
+
+def _create_export(store: Store, job: Any, job_id: int) -> None:
+    usable_dataset(store, job.spec.name)
+
+
+def _create_imported_run(store: Store, job: Any, job_id: int) -> None:
+    """Only checks: what the run is, is known when its files were read."""
+    store.check_writable(job.spec.name)
+    if store.has_run(job.spec.name):
+        raise ValueError(f"a run named {job.spec.name} exists already; choose another name")
+    if job.spec.dataset is not None:
+        usable_dataset(store, job.spec.dataset)
+    if not Path(job.spec.path).expanduser().exists():
+        raise ValueError(f"{job.spec.path} does not exist; give a folder or archive of this machine")
+
+
+def _create_open_loop(store: Store, job: Any, job_id: int) -> None:
+    run, facts = usable_run(store, job.spec.run), usable_dataset(store, job.spec.dataset)
+    for what in ("observation", "action"):
+        ours, theirs = getattr(run.facts, what), getattr(facts, what)
+        if (ours.kind, ours.size) != (theirs.kind, theirs.size):
+            raise ValueError(
+                f"the run {run.name} knows {what}s of {ours.size} numbers ({ours.kind}) but {job.spec.dataset} has "
+                f"{theirs.size} ({theirs.kind}); choose episodes of the same kind"
+            )
+
+
 _CREATORS: dict[str, Callable[[Store, Any, int], None]] = {
     "dataset": _create_dataset,
     "train": _create_run,
     "render": _create_video,
+    "import": _create_import,
+    "download": _create_import,
+    "derive": _create_derived,
+    "export": _create_export,
+    "import_run": _create_imported_run,
+    "open_loop": _create_open_loop,
 }

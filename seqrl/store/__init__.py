@@ -7,6 +7,7 @@ the package.
 
 from seqrl.store.base import default_home
 from seqrl.store.datasets import DatasetTable
+from seqrl.store.exchange import ExchangeTable
 from seqrl.store.jobs import JobTable
 from seqrl.store.records import EpisodeRecord
 from seqrl.store.rows import (
@@ -40,5 +41,5 @@ __all__ = [
 ]
 
 
-class Store(DatasetTable, SweepTable, JobTable):
+class Store(DatasetTable, SweepTable, ExchangeTable, JobTable):
     """All that is kept in a home folder, see `seqrl.store.base.StoreBase` for how it is opened."""

@@ -60,6 +60,12 @@ class RunTable(StoreBase):
             raise NotFound("run", name, [run.name for run in self.runs()])
         return _run_row(row)
 
+    def has_run(self, name: str) -> bool:
+        """Whether a name is taken by a run, archived or not."""
+        if self.bundled(name):
+            return name in self.bundle.runs
+        return self.database.row("SELECT 1 FROM runs WHERE name = ?", (name,)) is not None
+
     def runs(self, archived: bool = False) -> list[RunRow]:
         """The runs, bundled ones first, then the newest first; or the archived ones."""
         rows = self.database.rows(f"{_SELECT} WHERE r.archived = ? ORDER BY r.created DESC", (int(archived),))

@@ -24,13 +24,19 @@ from seqrl.jobs.process import ProcessIdentity
 from seqrl.store import JobState, Store
 from seqrl.worker.context import JobContext, Stopped
 
-# Kind of job → module here with ``run(context, spec)``.
+# Kind of job → module here and its function of (context, spec), ``run`` if none is named.
 MODULES = {
     "dataset": "seqrl.worker.dataset",
     "train": "seqrl.worker.train",
     "sweep_rtg": "seqrl.worker.sweep",
     "sweep_beam": "seqrl.worker.beam",
     "render": "seqrl.worker.render",
+    "import": "seqrl.worker.imports:import_",
+    "download": "seqrl.worker.imports:download",
+    "derive": "seqrl.worker.imports:derive",
+    "export": "seqrl.worker.imports:export",
+    "import_run": "seqrl.worker.models:import_model",
+    "open_loop": "seqrl.worker.models:open_loop",
 }
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DATABASE_FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
@@ -91,8 +97,8 @@ def carry_out(context: JobContext) -> tuple[JobState, str | None]:
     job = context.job
     context.log(f"job {job.id}: {job.kind} {job.name}, attempt {job.attempt}")
     try:
-        module = import_module(MODULES[job.kind])
-        module.run(context, job.job.spec)
+        module, _, function = MODULES[job.kind].partition(":")
+        getattr(import_module(module), function or "run")(context, job.job.spec)
     except Stopped:
         return _stopped(context)
     except Exception as error:  # the boundary of the process: whatever it was becomes its job's outcome

@@ -1,0 +1,46 @@
+"""Carry out jobs about models: bring one in, and measure one on recorded episodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seqrl.checkpoints import load_model
+from seqrl.config import OpenLoopSpec, RunImportSpec
+from seqrl.datasets import BuildStopped, ensure_columns
+from seqrl.datasets.importing import limited, size_of
+from seqrl.huggingface import import_run
+from seqrl.open_loop import evaluate
+from seqrl.worker.context import JobContext, Stopped
+from seqrl.worker.imports import scratch_folder
+
+
+def import_model(context: JobContext, spec: RunImportSpec) -> None:
+    """Read a model from elsewhere within limits, and keep it as a run."""
+    store, path = context.store, Path(spec.path).expanduser()
+    try:
+        facts = store.dataset(spec.dataset).facts if spec.dataset else None
+        with scratch_folder(context) as scratch, limited(size_of(path), 6 * size_of(path)):
+            imported = import_run(spec, facts, scratch)
+        with store.database.transaction():  # the row and the checkpoint appear together
+            store.add_run(imported.spec, imported.facts, context.job.id)
+            imported.save(store.run_folder(spec.name))
+            store.set_run_progress(spec.name, 1, None)
+        context.log(f"{sum(tensor.numel() for tensor in imported.weights.values()):,} weights")
+    finally:
+        if spec.remove_after:
+            store.remove_upload(path)
+
+
+def open_loop(context: JobContext, spec: OpenLoopSpec) -> None:
+    """Measure what a run would have done on recorded episodes."""
+    store = context.store
+    try:
+        columns = ensure_columns(store, spec.dataset, should_stop=context.should_stop)
+    except BuildStopped as error:
+        raise Stopped from error
+    model, run, facts = load_model(store.run_folder(spec.run))
+    result = evaluate(spec, model, run, facts, columns, on_progress=context.progress, should_stop=context.should_stop)
+    if result is None:
+        raise Stopped
+    store.set_evaluation(spec.name, {"spec": spec.model_dump(mode="json"), **result})
+    context.log(f"{result['steps']:,} steps of {result['episodes']:,} episodes; {result['sentence']}")
