@@ -20,105 +20,109 @@ class AttentionInfo(NamedTuple):
     """Attention weights and the names of the tokens.
 
     Attributes:
-        weights: (L, H, T, T); row i says how token i spreads its attention over tokens 0…i, and adds up to one.
-        tokens: (T,) names such as "R 12", "s 12", "a 12": kind, a space, timestep.
+        weights: (L, H, Q, T); row q says how token ``rows[q]`` spreads its attention, and adds up to one.
+        tokens: (T,) names such as "R 12", "s 12", "a 12": kind and timestep.
+        rows: (Q,) token that each row belongs to.
         chosen: (layer, head) to show large.
-        query: token whose row is read, the last state's by default.
+        query: row that is read, the last one by default.
         shares: kind → share of the query's attention.
-        farthest: timesteps between the query and the token it attends to most; 0 when it is its own step.
+        back: timesteps from the query to the token that it attends to most.
     """
 
     weights: np.ndarray
     tokens: tuple[str, ...]
+    rows: np.ndarray
     chosen: tuple[int, int]
     query: int
     shares: dict[str, float]
-    farthest: int
+    back: int
 
 
 def attention_info(
-    weights: np.ndarray, tokens: Sequence[str], *, layer: int = 0, head: int = 0, query: int | None = None
+    weights: np.ndarray,
+    kinds: Sequence[str],
+    timesteps: Sequence[int] | np.ndarray,
+    *,
+    layer: int = 0,
+    head: int = 0,
+    query: int = -1,
 ) -> AttentionInfo:
     """Arrange attention weights for `attention` and `attention_grid`.
 
     Args:
-        weights: (L, H, T, T), (H, T, T) or (T, T).
-        tokens: (T,) names: kind, a space, timestep.
+        weights: (L, H, Q, T), with a row for every token (Q = T) or for the observation tokens only.
+        kinds: (T,) of the tokens: "R" return-to-go, "s" observation, "a" action, "r" reward, "V" value.
+        timesteps: (T,) the step that each token belongs to.
         layer: to show.
         head: to show.
-        query: row to read; None takes the last token whose kind is "s", else the last one.
+        query: row to read; negative ones count from the last.
 
     Raises:
-        ValueError: if the number of names is not that of tokens, or the layer or head does not exist.
+        ValueError: if kinds or timesteps do not fit, or the layer or head does not exist.
     """
     weights = np.asarray(weights, dtype=np.float64)
-    weights = weights.reshape((1,) * (4 - weights.ndim) + weights.shape)
-    layers, heads, _, length = weights.shape
-    if len(tokens) != length:
-        raise ValueError(f"{len(tokens)} names for {length} tokens; give one name a token")
+    layers, heads, queries, length = weights.shape
+    if len(kinds) != length or len(timesteps) != length:
+        raise ValueError(f"{len(kinds)} kinds and {len(timesteps)} timesteps for {length} tokens; give one a token")
+    observed = [index for index, kind in enumerate(kinds) if kind == "s"]
+    if queries not in (length, len(observed)):
+        raise ValueError(
+            f"{queries} rows for {length} tokens with {len(observed)} states; give a row for each of either"
+        )
     if not (0 <= layer < layers and 0 <= head < heads):
         raise ValueError(f"layer {layer}, head {head} of {layers} layers with {heads} heads; choose below that")
-    kinds = [token.split(" ")[0] for token in tokens]
-    if query is None:
-        states = [index for index, kind in enumerate(kinds) if kind == "s"]
-        query = states[-1] if states else length - 1
+    rows = np.arange(length) if queries == length else np.array(observed, dtype=np.int64)
+    tokens = tuple(f"{kind} {int(step)}" for kind, step in zip(kinds, timesteps, strict=True))
     shares: dict[str, float] = {}
-    farthest = 0
-    if length:
+    back, query = 0, query % queries if queries else 0
+    if queries:
         row = weights[layer, head, query]
-        shares = {kind: float(row[[k == kind for k in kinds]].sum()) for kind in dict.fromkeys(kinds)}
-        farthest = _time(tokens[query]) - _time(tokens[int(row.argmax())])
-    return AttentionInfo(weights, tuple(tokens), (layer, head), query, shares, farthest)
+        shares = {kind: float(row[[own == kind for own in kinds]].sum()) for kind in dict.fromkeys(kinds)}
+        back = int(timesteps[rows[query]]) - int(timesteps[int(row.argmax())])
+    return AttentionInfo(weights, tokens, rows, (layer, head), query, shares, back)
 
 
-def _time(token: str) -> int:
-    text = token.split(" ")[-1]
-    return int(text) if text.lstrip("-").isdigit() else 0
+def _seen(info: AttentionInfo, layer: int, head: int) -> np.ndarray:
+    """Weights of one head, (Q, T), NaN where a row's future lies."""
+    past = np.arange(len(info.tokens))[None, :] <= info.rows[:, None]
+    return np.where(past, info.weights[layer, head], np.nan)
 
 
 def attention(info: AttentionInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
     """Draw one head's attention; cells carry ``customdata = [attending token, attended token]``."""
     style = Style(theme, present)
-    figure = new_figure(style, height=520, showlegend=False)
-    length = len(info.tokens)
-    if not length:
+    square = len(info.rows) == len(info.tokens)
+    figure = new_figure(style, height=520 if square else 440, showlegend=False)
+    if not len(info.rows):
         return note(figure, style, "Choose a step to see where the model attends.")
-    weights = info.weights[info.chosen]
-    seen = np.where(np.tri(length, dtype=bool), weights, np.nan)
-    names = list(info.tokens)
+    attending = [info.tokens[row] for row in info.rows]
     figure.add_heatmap(
-        z=seen,
-        x=np.arange(length),
-        y=np.arange(length),
+        z=_seen(info, *info.chosen),
+        x=np.arange(len(info.tokens)),
+        y=np.arange(len(attending)),
         zmin=0,
         colorscale=sequential(style.palette.dt, theme),
         hoverongaps=False,
-        customdata=[[[row, column] for column in names] for row in names],
+        customdata=[[[row, column] for column in info.tokens] for row in attending],
         hovertemplate="%{customdata[0]} attends to %{customdata[1]}: %{z:.2~f}<extra></extra>",
         colorbar={"title": {"text": "attention", "side": "right"}, "thickness": 12, "outlinewidth": 0, "nticks": 5},
         name="attention",
     )
-    ticks = _ticks(info.tokens, 10 if present else 20)
+    shared = {"showgrid": False, "zeroline": False} | ({"constrain": "domain"} if square else {})
+    most = 10 if present else 20
     figure.update_xaxes(
-        title_text="attended token",
-        showgrid=False,
-        zeroline=False,
-        constrain="domain",
-        range=[-0.5, length - 0.5],
-        **ticks,
+        title_text="attended token", range=[-0.5, len(info.tokens) - 0.5], **shared, **_ticks(info.tokens, most)
     )
     figure.update_yaxes(
         title_text="attending token",
-        showgrid=False,
-        zeroline=False,
-        constrain="domain",
-        scaleanchor="x",
-        range=[length - 0.5, -0.5],
-        **ticks,
+        scaleanchor="x" if square else None,
+        range=[len(attending) - 0.5, -0.5],
+        **shared,
+        **_ticks(attending, most),
     )
     frame = {"color": style.palette.ink, "width": 1}
-    y = info.query
-    figure.add_shape(type="rect", x0=-0.5, x1=y + 0.5, y0=y - 0.5, y1=y + 0.5, line=frame, name="query")
+    y, last = info.query, int(info.rows[info.query])
+    figure.add_shape(type="rect", x0=-0.5, x1=last + 0.5, y0=y - 0.5, y1=y + 0.5, line=frame, name="query")
     return figure
 
 
@@ -136,11 +140,11 @@ def _ticks(tokens: Sequence[str], most: int) -> dict[str, list[int] | list[str]]
 def attention_grid(info: AttentionInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
     """Draw every head small: a row a layer, a column a head; cells carry ``customdata = [layer, head]``."""
     style = Style(theme, present)
-    layers, heads, length, _ = info.weights.shape
+    layers, heads, queries, length = info.weights.shape
     figure = new_figure(
         style, height=int(np.clip(90 + 150 * layers, 420, 560)), margin={"l": 72, "t": 32, "b": 12, "r": 12}
     )
-    if not length:
+    if not queries:
         return note(figure, style, "Choose a step to see where the model attends.")
     width, height = (1.0 - 0.03 * (heads - 1)) / heads, (1.0 - 0.05 * (layers - 1)) / layers
     for layer in range(layers):
@@ -148,16 +152,15 @@ def attention_grid(info: AttentionInfo, theme: Theme = "light", present: bool = 
             place = layer * heads + head
             axis = "" if place == 0 else str(place + 1)
             left, top = head * (width + 0.03), 1.0 - layer * (height + 0.05)
-            seen = np.where(np.tri(length, dtype=bool), info.weights[layer, head], np.nan)
             figure.add_heatmap(
-                z=seen,
+                z=_seen(info, layer, head),
                 zmin=0,
                 colorscale=sequential(style.palette.dt, theme),
                 showscale=False,
                 hoverongaps=False,
                 xaxis=f"x{axis}",
                 yaxis=f"y{axis}",
-                customdata=[[[layer, head]] * length] * length,
+                customdata=[[[layer, head]] * length] * queries,
                 hovertemplate=f"layer {layer + 1}, head {head + 1}<extra></extra>",
                 name=f"layer {layer + 1}, head {head + 1}",
             )
@@ -187,7 +190,7 @@ def attention_grid(info: AttentionInfo, theme: Theme = "light", present: bool = 
 
 @sentence.register
 def _(info: AttentionInfo) -> str:
-    if not len(info.tokens):
+    if not len(info.rows):
         return "Choose a step to see where the model attends."
     told = [
         f"{percent(share)} {'of its attention ' if place == 0 else ''}to {_KIND_NAMES.get(kind, kind)}"
@@ -195,14 +198,8 @@ def _(info: AttentionInfo) -> str:
         if share >= 0.005
     ]
     layer, head = info.chosen
-    back = (
-        "its own step"
-        if info.farthest == 0
-        else f"{info.farthest} steps back"
-        if info.farthest > 1
-        else "one step back"
-    )
+    back = "its own step" if info.back == 0 else f"{info.back} steps back" if info.back > 1 else "one step back"
     return (
-        f"In layer {layer + 1}, head {head + 1}, {info.tokens[info.query]} gives {enumerate_words(told)}, "
+        f"In layer {layer + 1}, head {head + 1}, {info.tokens[info.rows[info.query]]} gives {enumerate_words(told)}, "
         f"most to a token of {back}."
     )

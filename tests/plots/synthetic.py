@@ -109,10 +109,10 @@ def trace(label, kind="dt", steps=200, target=200.0, actions=2, continuous=0, pr
 
 
 def attention_weights(layers=3, heads=4, steps=20, seed=0):
-    """Causal attention weights over R, s, a of some steps, and the tokens' names; the last action is not there."""
+    """Causal attention weights over R, s, a of some steps, kinds and timesteps; the last action is not there."""
     rng = np.random.default_rng(seed)
-    names = [f"{kind} {t}" for t in range(steps) for kind in "Rsa"][:-1]
-    length = len(names)
+    kinds, timesteps = list("Rsa" * steps)[:-1], np.repeat(np.arange(steps), 3)[:-1]
+    length = len(kinds)
     distance = np.arange(length)[:, None] - np.arange(length)[None, :]
     scores = (
         2 * rng.standard_normal((layers, heads, length, length))
@@ -120,7 +120,7 @@ def attention_weights(layers=3, heads=4, steps=20, seed=0):
     )
     scores = np.where(distance >= 0, scores, -np.inf)
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return weights / weights.sum(axis=-1, keepdims=True), names
+    return weights / weights.sum(axis=-1, keepdims=True), kinds, timesteps
 
 
 def beam_points(run="tt", widths=(0, 1, 2, 4, 8, 16, 32), horizons=(5, 15), episodes=10, seed=0):

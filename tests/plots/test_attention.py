@@ -7,14 +7,27 @@ from .synthetic import attention_weights
 
 
 def test_the_chosen_head_is_drawn_without_the_future():
-    weights, names = attention_weights()
-    info = attention_info(weights, names, layer=1, head=2)
+    weights, kinds, timesteps = attention_weights()
+    info = attention_info(weights, kinds, timesteps, layer=1, head=2)
     heat = attention(info).data[0]
     drawn = np.array(heat.z)
-    lower = np.tri(len(names), dtype=bool)
+    lower = np.tri(len(kinds), dtype=bool)
     np.testing.assert_array_equal(drawn[lower], weights[1, 2][lower])
     assert np.isnan(drawn[~lower]).all()
-    assert list(heat.customdata[5][3]) == [names[5], names[3]]
+    assert list(heat.customdata[5][3]) == ["a 1", "R 1"]
+
+
+def test_rows_of_states_only_belong_to_their_tokens():
+    weights, kinds, timesteps = attention_weights(steps=6)
+    info = attention_info(weights[:, :, 1::3], kinds, timesteps, layer=1, head=1)
+    everything = attention_info(weights, kinds, timesteps, layer=1, head=1)
+    assert info.shares == everything.shares
+    assert info.back == everything.back
+    assert info.rows.tolist() == [1, 4, 7, 10, 13, 16]
+    heat = attention(info).data[0]
+    assert np.isfinite(np.array(heat.z)).sum(axis=1).tolist() == [2, 5, 8, 11, 14, 17]
+    assert list(heat.customdata[2][3]) == ["s 2", "R 1"]
+    assert attention(info).layout.yaxis.scaleanchor is None
 
 
 def test_rows_read_downwards_like_time_and_cells_are_square():
@@ -25,14 +38,13 @@ def test_rows_read_downwards_like_time_and_cells_are_square():
 
 
 def test_the_last_state_is_read_and_its_attention_summed_by_kind():
-    weights, names = attention_weights(steps=6)
-    info = attention_info(weights, names, layer=2, head=0)
-    assert names[info.query] == "s 5"
-    states = [index for index, name in enumerate(names) if name.startswith("s")]
-    assert info.shares["s"] == pytest.approx(weights[2, 0, info.query, states].sum())
+    weights, kinds, timesteps = attention_weights(steps=6)
+    info = attention_info(weights, kinds, timesteps, layer=2, head=0)
+    assert info.tokens[info.rows[info.query]] == "s 5"
+    row = weights[2, 0, info.query]
+    assert info.shares["s"] == pytest.approx(row[np.array(kinds) == "s"].sum())
     assert sum(info.shares.values()) == pytest.approx(1.0)
-    strongest = names[int(weights[2, 0, info.query].argmax())]
-    assert info.farthest == 5 - int(strongest.split(" ")[1])
+    assert info.back == 5 - timesteps[row.argmax()]
     assert sentence(info).startswith("In layer 3, head 1, s 5 gives ")
 
 
@@ -45,14 +57,16 @@ def test_the_grid_has_every_head_and_frames_the_chosen_one():
 
 
 def test_what_does_not_fit_is_refused():
-    weights, names = attention_weights(2, 2, 3)
-    with pytest.raises(ValueError, match="3 names for 8 tokens"):
-        attention_info(weights, names[:3])
+    weights, kinds, timesteps = attention_weights(2, 2, 3)
+    with pytest.raises(ValueError, match="3 kinds and 8 timesteps for 8 tokens"):
+        attention_info(weights, kinds[:3], timesteps)
+    with pytest.raises(ValueError, match="5 rows for 8 tokens with 3 states"):
+        attention_info(weights[:, :, :5], kinds, timesteps)
     with pytest.raises(ValueError, match="layer 2, head 0 of 2 layers"):
-        attention_info(weights, names, layer=2)
+        attention_info(weights, kinds, timesteps, layer=2)
 
 
-def test_one_token_and_a_plain_matrix():
-    info = attention_info(np.ones((1, 1)), ["s 0"])
+def test_one_token():
+    info = attention_info(np.ones((1, 1, 1, 1)), ["s"], [0])
     assert attention(info).data[0].z[0][0] == 1.0
     assert "100% of its attention to states, most to a token of its own step" in sentence(info)
