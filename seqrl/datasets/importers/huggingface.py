@@ -96,11 +96,11 @@ def is_huggingface(folder: Path) -> bool:
 
 @contextmanager
 def _stream(path: Path) -> Iterator[tuple[pa.RecordBatchStreamReader, mmap.mmap]]:
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        buffer = pa.py_buffer(mapped)
-        with pa.BufferReader(buffer) as source, pa.ipc.open_stream(source) as stream:
-            yield stream, mapped
-        del source, stream, buffer  # the mapping cannot close while something looks at it
+    with open(path, "rb") as file:
+        # never closed by hand: it goes with the last array that looks at it
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    with pa.ipc.open_stream(pa.BufferReader(pa.py_buffer(mapped))) as stream:
+        yield stream, mapped
 
 
 def _checked(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -25,6 +25,7 @@ from seqrl.datasets.importers.checks import (
     ImportRefused,
     RawEpisode,
     check_numbers,
+    check_rewards,
     refuse,
 )
 from seqrl.datasets.importers.hdf5 import (
@@ -143,7 +144,7 @@ def _environment(metadata: dict[str, Any]) -> str | None:
 
 
 def _episode(group: h5py.Group, index: int, space: Space | None, jpeg: bool) -> RawEpisode:
-    rewards = _array(group, "rewards", index)
+    rewards = check_rewards(index, _array(group, "rewards", index))
     flags = {name: _array(group, name, index) for name in ("terminations", "truncations")}
     for name, values in flags.items():
         if values.shape != rewards.shape or not np.isin(values, (0, 1)).all():

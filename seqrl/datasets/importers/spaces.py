@@ -265,7 +265,8 @@ def _space(values: Any, what: str, depth: int) -> Space:
         _category(int(count.prod()), what)
         return spaces.MultiBinary(count.tolist())
     if kind == "Dict":
-        return spaces.Dict({str(key): _space(part, what, depth - 1) for key, part in dict(values["subspaces"]).items()})
+        # pairs keep their order, which is that of the environment; a dictionary would be sorted
+        return spaces.Dict([(str(key), _space(part, what, depth - 1)) for key, part in values["subspaces"].items()])
     if kind == "Tuple":
         return spaces.Tuple([_space(part, what, depth - 1) for part in list(values["subspaces"])])
     raise ImportRefused(f"{what} is a {str(kind)[:40]} space; seqrl knows boxes and discrete ones, and groups of them")
