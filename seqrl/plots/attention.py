@@ -138,7 +138,7 @@ def _ticks(tokens: Sequence[str], most: int) -> dict[str, list[int] | list[str]]
 
 
 def attention_grid(info: AttentionInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
-    """Draw every head small: a row a layer, a column a head; cells carry ``customdata = [layer, head]``."""
+    """Draw every head small: a row a layer, a column a head; cells carry ``customdata = layer * heads + head``."""
     style = Style(theme, present)
     layers, heads, queries, length = info.weights.shape
     figure = new_figure(
@@ -160,7 +160,7 @@ def attention_grid(info: AttentionInfo, theme: Theme = "light", present: bool = 
                 hoverongaps=False,
                 xaxis=f"x{axis}",
                 yaxis=f"y{axis}",
-                customdata=[[[layer, head]] * length] * queries,
+                customdata=np.full((queries, length), place),
                 hovertemplate=f"layer {layer + 1}, head {head + 1}<extra></extra>",
                 name=f"layer {layer + 1}, head {head + 1}",
             )

@@ -51,7 +51,7 @@ def test_the_last_state_is_read_and_its_attention_summed_by_kind():
 def test_the_grid_has_every_head_and_frames_the_chosen_one():
     info = attention_info(*attention_weights(2, 3, 5), layer=1, head=0)
     figure = attention_grid(info)
-    assert [list(trace.customdata[0][0]) for trace in figure.data] == [[i, j] for i in range(2) for j in range(3)]
+    assert [trace.customdata[0][0] for trace in figure.data] == [3 * i + j for i in range(2) for j in range(3)]
     widths = [figure.layout[f"xaxis{n if n > 1 else ''}"].linewidth for n in range(1, 7)]
     assert widths == [1, 1, 1, 2, 1, 1]
 

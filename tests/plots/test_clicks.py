@@ -8,9 +8,18 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from seqrl.calibration import points
-from seqrl.plots import beam_sweep, beam_sweep_info, episode_tokens, episode_tokens_info, rtg_sweep, rtg_sweep_info
+from seqrl.plots import (
+    attention_grid,
+    attention_info,
+    beam_sweep,
+    beam_sweep_info,
+    episode_tokens,
+    episode_tokens_info,
+    rtg_sweep,
+    rtg_sweep_info,
+)
 
-from .synthetic import beam_points, sweep_episodes
+from .synthetic import attention_weights, beam_points, sweep_episodes
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -90,3 +99,8 @@ def test_a_click_on_a_token_names_step_dimension_and_bin(page):
     tokens = np.arange(24).reshape(8, 3) % 5
     info = episode_tokens_info(tokens, "abc", ["observation", "observation", "observation"], [5, 5, 5])
     assert click(page, episode_tokens(info), 0, [1, 6]) == [[0, [6, 1, int(tokens[6, 1])]]]
+
+
+def test_a_click_on_a_small_head_names_it(page):
+    info = attention_info(*attention_weights(2, 3, 4))
+    assert click(page, attention_grid(info), 0, [5, 2]) == [[0, 0]]
