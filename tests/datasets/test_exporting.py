@@ -1,0 +1,83 @@
+"""What goes out comes in again as it was."""
+
+import gymnasium
+import numpy as np
+import pytest
+from foreign_files import steps, write_d4rl, write_npz
+
+from seqrl.config import BehaviourSpec, DatasetSpec, ImportSpec
+from seqrl.datasets import build
+from seqrl.datasets.exporting import export_minari, export_parquet
+from seqrl.datasets.importing import import_dataset
+from seqrl.store.columns import Columns
+
+
+@pytest.fixture(params=["collected", "discrete", "boxes"])
+def columns(request, tmp_path):
+    """A dataset of CartPole with two tiers, or one without an environment."""
+    folder = tmp_path / "original"
+    if request.param == "collected":
+        behaviours = (BehaviourSpec(tier="poor", share=0.5, epsilon=0.7), BehaviourSpec(tier="good", share=0.5))
+        build(DatasetSpec(name="d", episodes=6, behaviours=behaviours, max_episode_steps=30), folder)
+    else:
+        discrete = request.param == "discrete"
+        write = write_npz if discrete else write_d4rl
+        path = write(tmp_path / "a.npz", steps(discrete=discrete))
+        import_dataset(ImportSpec(name="d", path=str(path)), folder, tmp_path)
+    return Columns.open(folder)
+
+
+def check_equal(columns, path, tmp_path):
+    """Every column, every episode and all facts are those of the original."""
+    folder = tmp_path / "again"
+    import_dataset(ImportSpec(name="d", path=str(path)), folder, tmp_path)
+    again = Columns.open(folder)
+    for name in ("observations", "actions", "rewards", "final_observations"):
+        ours, theirs = getattr(columns, name), getattr(again, name)
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
+    assert again.episodes.equals(columns.episodes)
+    assert again.facts.content_hash == columns.facts.content_hash
+    assert again.facts.returns_by_tier == columns.facts.returns_by_tier
+    return again.facts
+
+
+def test_parquet_gives_back_equal_columns_and_facts(columns, tmp_path):
+    facts = check_equal(columns, export_parquet(columns, tmp_path / "out.parquet"), tmp_path)
+    # the time limit is not part of the file: it is that of the environment
+    assert facts.model_copy(update={"max_episode_steps": columns.facts.max_episode_steps}) == columns.facts
+
+
+def test_minari_gives_back_equal_columns(columns, tmp_path):
+    check_equal(columns, export_minari(columns, tmp_path / "seqrl" / "d-v0", "seqrl/d-v0"), tmp_path)
+
+
+def test_minaris_own_loader_reads_the_export(columns, tmp_path, monkeypatch):
+    import minari
+
+    export_minari(columns, tmp_path / "seqrl" / "d-v0", "seqrl/d-v0")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    dataset = minari.load_dataset("seqrl/d-v0")
+    assert dataset.total_episodes == len(columns.episodes) and dataset.total_steps == columns.steps
+    first, ours = dataset[0], columns.episode(0)
+    flat = gymnasium.spaces.flatten(dataset.observation_space, first.observations[0])
+    np.testing.assert_array_equal(flat, ours.observations[0])
+    np.testing.assert_array_equal(first.actions, ours.actions)
+
+
+def test_an_existing_file_is_not_replaced(columns, tmp_path):
+    (tmp_path / "out.parquet").write_text("mine")
+    with pytest.raises(FileExistsError):
+        export_parquet(columns, tmp_path / "out.parquet")
+    assert (tmp_path / "out.parquet").read_text() == "mine"
+
+
+def test_a_failed_export_leaves_nothing(columns, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(KeyboardInterrupt):
+        export_parquet(columns, tmp_path / "out.parquet", on_progress=_interrupt)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def _interrupt(fraction, message):
+    raise KeyboardInterrupt
