@@ -15,11 +15,13 @@ page = st.navigation(
         ],
         "Build": [
             st.Page("pages/datasets.py", title="Datasets", icon=":material/database:"),
+            st.Page("pages/bins.py", title="Bins", icon=":material/view_week:"),
             st.Page("pages/train.py", title="Train", icon=":material/model_training:"),
             st.Page("pages/runs.py", title="Runs", icon=":material/monitoring:"),
         ],
         "Compare": [
             st.Page("pages/rtg_sweep.py", title="RTG sweep", icon=":material/target:"),
+            st.Page("pages/beam_planning.py", title="Beam planning", icon=":material/account_tree:"),
         ],
     }
 )

@@ -22,14 +22,13 @@ from pages.shared.sweep_view import (
     point_names,
 )
 from seqrl import plots
-from seqrl.config.models import ActionModelSpec
 from seqrl.plots.format import count, number, with_interval
 from seqrl.plots.template import PALETTES
 from seqrl.store import SweepRow
 
 heading("RTG sweep", "Ask a model for a return, low or high: does it deliver what it was asked for?")
 store = open_store()
-runs = [row for row in store.runs() if isinstance(row.spec.model, ActionModelSpec) and store.has_checkpoint(row.name)]
+runs = [row for row in store.runs() if row.facts.environment and store.has_checkpoint(row.name)]
 known = [row.name for row in store.sweeps() if row.kind == "sweep_rtg"]
 st.session_state.setdefault("form", "ask" in st.query_params or not known)
 if runs and st.session_state["form"]:
@@ -87,12 +86,12 @@ if sweep.job_id is not None:
 def choose(point: object) -> None:
     """A click on a mean chooses its point; a click on a dot chooses that episode."""
     episodes = store.sweep_episodes(name)
-    if isinstance(point, list):
+    if isinstance(point, list) and len(point) == 3:
         st.session_state["point"] = point_name(*point)
         chosen = episodes[point_names(episodes) == st.session_state["point"]]
         st.session_state["episode"] = str(by_typicality(chosen)[0]) if len(chosen) else None
-    elif point is not None:
-        row = episodes[episodes["episode_id"] == int(str(point))].iloc[0]
+    elif isinstance(point, int):
+        row = episodes[episodes["episode_id"] == point].iloc[0]
         st.session_state["point"] = point_name(row["run"], row["decoding"], row["target"])
         st.session_state["episode"] = str(point)
     st.rerun()  # the whole page: the episode is drawn beside the chart's fragment

@@ -58,7 +58,7 @@ export default function (component) {
     const config = {
       responsive: true,
       displaylogo: false,
-      displayModeBar: true,
+      displayModeBar: "hover",
       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
       toImageButtonOptions: { format: "png", filename: data.filename, scale: 2 },
     };

@@ -10,11 +10,21 @@ import streamlit as st
 from pages.shared import forms
 from pages.shared.jobs import submit
 from pages.shared.names import free_name
-from seqrl.config import DatasetFacts, ReturnSweepJob, ReturnSweepSpec
+from seqrl.config import (
+    DatasetFacts,
+    PlanningSpec,
+    ReturnSweepJob,
+    ReturnSweepSpec,
+    check_return_sweep,
+    offered_decodings,
+)
 from seqrl.plots.format import count
 from seqrl.plots.layout import round_step
 from seqrl.registry import MODELS
 from seqrl.store import RunRow, Store
+
+TOKEN_SAMPLING = ("actions", "observations", "rewards")
+"""Settings of single token kinds, which the command line and the stored spec offer."""
 
 
 def suggested_targets(facts: DatasetFacts) -> str:
@@ -37,7 +47,9 @@ def new_sweep(store: Store, runs: Sequence[RunRow]) -> str | None:
         chosen = st.multiselect(
             "Runs", names, default=wished[:1], key="ask", bind="query-params", help="The trained models to compare."
         )
-        facts = next((row.facts for row in runs if row.name in chosen), runs[0].facts)
+        asked = [row for row in runs if row.name in chosen]
+        facts = (asked or runs)[0].facts
+        offered = dict.fromkeys(d for row in asked for d in offered_decodings(row.spec.model, row.facts))
         first, second, third = st.columns([3, 2, 2])
         with first:
             text = st.text_input(
@@ -49,7 +61,8 @@ def new_sweep(store: Store, runs: Sequence[RunRow]) -> str | None:
         with second:
             episodes = forms.field(ReturnSweepSpec, "episodes", "episodes")
         with third:
-            decodings = forms.field(ReturnSweepSpec, "decodings", "decodings")
+            key = f"decodings.{'.'.join(offered)}"
+            decodings = forms.field(ReturnSweepSpec, "decodings", key, default=tuple(offered) or ...)
         left, middle, right = st.columns([3, 2, 2])
         with left:
             name = st.text_input(
@@ -62,11 +75,16 @@ def new_sweep(store: Store, runs: Sequence[RunRow]) -> str | None:
             temperature = forms.field(ReturnSweepSpec, "temperature", "temperature")
         with right:
             seed = forms.field(ReturnSweepSpec, "seed", "sweep.seed")
-        acting = forms.field(ReturnSweepSpec, "acting", "acting")
+        planning: dict[str, object] = {}
+        with st.expander("More settings", icon=":material/tune:"):
+            acting = forms.field(ReturnSweepSpec, "acting", "acting")
+            if any(row.spec.model.kind == "tt" for row in asked):
+                st.markdown("**Planning** of Trajectory Transformers, which take the future nearest to the target")
+                planning = forms.fields(PlanningSpec, "plan.", skip=TOKEN_SAMPLING, advanced_title="")
 
         def make() -> ReturnSweepSpec:
             """The spec that the form describes."""
-            return ReturnSweepSpec(
+            spec = ReturnSweepSpec(
                 name=name,
                 runs=tuple(chosen),
                 targets=forms.numbers(text, "targets"),
@@ -74,8 +92,11 @@ def new_sweep(store: Store, runs: Sequence[RunRow]) -> str | None:
                 decodings=decodings,
                 temperature=temperature,
                 acting=acting,
+                planning=PlanningSpec.model_validate(planning),
                 seed=seed,
             )
+            check_return_sweep(spec, {row.name: (row.spec, row.facts) for row in asked})
+            return spec
 
         spec, problem = forms.validated(make)
         forms.complain(problem)

@@ -161,7 +161,9 @@ def clip(sweep: SweepRow, row: pd.Series, kind: str, *, strips: bool) -> Episode
     title = f"asked for {number(asked)}" if asked is not None else "not asked for a return"
     return EpisodeVideo(
         path=store.media_path(sweep.name, int(row["episode_id"])),
-        title=title if not strips else f"Episode {row['episode_id']}, {row['decoding']}, {title}",
+        title=title
+        if not strips
+        else f"Episode {row['episode_id']}, {row['decoding']}" + (f", {title}" if asked else ""),
         outcome=outcome(row),
         color=colour,
         length=int(row["length"]),

@@ -1,0 +1,198 @@
+"""Beam planning: what looking ahead buys and costs, and what was imagined before each decision."""
+
+import pandas as pd
+import streamlit as st
+
+from pages.shared.charts import chart
+from pages.shared.exports import csv_button, json_button
+from pages.shared.frame import (
+    controls,
+    empty_state,
+    heading,
+    open_store,
+    presenting,
+    start_with,
+    style,
+    two_columns,
+)
+from pages.shared.jobs import progress
+from pages.shared.new_beam_sweep import new_beam_sweep
+from pages.shared.plan_view import decision, predictions
+from pages.shared.sweep_view import by_typicality, episode_player, labels
+from seqrl import plots
+from seqrl.calibration import points as mean_points
+from seqrl.config import TrajectoryTransformerSpec
+from seqrl.plots.format import count, duration, with_interval
+from seqrl.store import NotFound
+
+CELL = ("run", "width", "horizon")
+
+heading("Beam planning", "What does it buy to imagine several futures before every step, and what does it cost?")
+store = open_store()
+runs = [
+    row
+    for row in store.runs()
+    if isinstance(row.spec.model, TrajectoryTransformerSpec)
+    and row.facts.environment
+    and store.has_checkpoint(row.name)
+]
+known = [row.name for row in store.sweeps() if row.kind == "sweep_beam"]
+st.session_state.setdefault("beam.form", "plan.with" in st.query_params or not known)
+if runs and st.session_state["beam.form"]:
+    started = new_beam_sweep(store, runs)
+    if started is not None:
+        st.session_state.update({"beams": started, "beam.form": False, "beam.point": None, "beam.episode": None})
+        st.rerun()
+if not known:
+    if not runs:
+        empty_state(
+            "No Trajectory Transformer is trained yet",
+            "Train one first; then let it imagine before it acts.",
+            "Train a Trajectory Transformer",
+            "pages/train.py",
+            {"model": "TT"},
+        )
+    st.stop()
+
+
+def toggle_form() -> None:
+    """Open or close the form for a new sweep."""
+    st.session_state["beam.form"] = not st.session_state["beam.form"]
+
+
+with controls().container(horizontal=True, vertical_alignment="bottom"):
+    start_with("beams", known[0])
+    name = st.selectbox("Sweep", known, index=None, key="beams", bind="query-params", width=300) or known[0]
+    sweep = store.sweep(name)
+    show_episodes = st.toggle("Single episodes", True, key="beam.dots", bind="query-params")
+    if runs:
+        is_open = st.session_state["beam.form"]
+        st.button(
+            "Close the form" if is_open else "New sweep",
+            type="secondary" if is_open else "primary",
+            icon=":material/close:" if is_open else ":material/add:",
+            on_click=toggle_form,
+            key="beam.form.toggle",
+        )
+if sweep.job_id is not None:
+    progress(sweep.job_id, f"beam.{sweep.name}")
+
+
+def cell_name(run: str, width: int, horizon: int) -> str:
+    """How a point is called: "tt · width 8 · horizon 4"."""
+    return f"{run} · width {int(width)} · horizon {int(horizon)}" if width else f"{run} · without planning"
+
+
+def cell_names(table: pd.DataFrame) -> pd.Series:
+    """The point that each row belongs to."""
+    rows = zip(*(table[column] for column in CELL), strict=True) if len(table) else ()
+    return pd.Series([cell_name(*row) for row in rows], index=table.index, dtype=str)
+
+
+def summary(episodes: pd.DataFrame) -> pd.DataFrame:
+    """Mean, interval and time per decision of every point."""
+    if episodes.empty:
+        return pd.DataFrame(columns=[*CELL, "n", "mean", "low", "high", "seconds_per_decision"])
+    seconds = episodes.groupby(list(CELL), as_index=False)["seconds_per_decision"].mean()
+    return mean_points(episodes, by=CELL).merge(seconds, on=list(CELL))
+
+
+def reference() -> dict[str, float]:
+    """The data's mean return, to compare with."""
+    try:
+        return {"the data's mean": store.run(sweep.spec.runs[0]).facts.returns.mean}
+    except NotFound:
+        return {}
+
+
+def choose(point: object) -> None:
+    """A click on a mean chooses its point; a click on a dot chooses that episode."""
+    episodes = store.sweep_episodes(name)
+    if isinstance(point, list) and len(point) == 3:
+        st.session_state["beam.point"] = cell_name(*point)
+        chosen = episodes[cell_names(episodes) == st.session_state["beam.point"]]
+        st.session_state["beam.episode"] = str(recorded_first(chosen)) if len(chosen) else None
+    elif isinstance(point, int):
+        row = episodes[episodes["episode_id"] == point].iloc[0]
+        st.session_state["beam.point"] = cell_name(row["run"], row["width"], row["horizon"])
+        st.session_state["beam.episode"] = str(point)
+    st.rerun()  # the whole page: the episode is drawn beside the chart's fragment
+
+
+def recorded_first(episodes: pd.DataFrame) -> int:
+    """An episode whose plans were kept, if there is one; else a typical one."""
+    kept = episodes[episodes["episode"] < sweep.spec.recorded_episodes]
+    return by_typicality(kept if len(kept) else episodes)[0]
+
+
+chart_side, episode_side = two_columns()
+with chart_side:
+
+    @st.fragment(run_every=1 if sweep.state in ("queued", "running") else None)
+    def picture() -> None:
+        """The part that grows while the sweep runs."""
+        episodes = store.sweep_episodes(name)
+        kinds = dict.fromkeys(sweep.spec.runs, "tt")
+        info = plots.beam_sweep_info(
+            summary(episodes),
+            kinds=kinds,
+            labels=labels(kinds),
+            episodes=episodes if show_episodes and len(episodes) else None,
+            references=reference(),
+        )
+        chart(
+            plots.beam_sweep(info, *style()),
+            f"beam-{name}",
+            "Return and time per decision against beam width",
+            plots.sentence(info),
+            table=summary(episodes),
+            on_click=choose,
+        )
+
+    picture()
+
+episodes = store.sweep_episodes(name)
+cells = cell_names(episodes)
+with episode_side:
+    options = list(dict.fromkeys(cells))
+    if not options:
+        st.info("The first point appears when its episodes have ended.", icon=":material/hourglass_empty:")
+        st.stop()
+    start_with("beam.point", options[-1])
+    left, right = st.columns([5, 2])
+    point = left.selectbox(
+        "Point", options, index=None, placeholder="Click a point", key="beam.point", bind="query-params"
+    )
+    of_point = episodes[cells == point]
+    if len(of_point):
+        start_with("beam.episode", str(recorded_first(of_point)))
+    ids = [str(identifier) for identifier in of_point["episode_id"]]
+    episode = right.selectbox(
+        "Episode", ids, index=None, placeholder="Choose", key="beam.episode", bind="query-params", disabled=not ids
+    )
+    if point is None or episode is None:
+        st.info("**Click a point** or **a dot** to watch an episode and its plans.", icon=":material/ads_click:")
+    else:
+        table = summary(of_point)
+        mean = with_interval(table["mean"].iloc[0], table["low"].iloc[0], table["high"].iloc[0])
+        st.markdown(
+            f"It got **{mean}** on average over {count(len(of_point), 'episode')} (95% interval), with "
+            f"**{duration(table['seconds_per_decision'].iloc[0])}** per decision."
+        )
+        row = of_point[of_point["episode_id"] == int(episode)].iloc[0]
+        episode_player(sweep, row, "tt", f"beam.player.{sweep.name}")
+
+if point is not None and episode is not None:
+    steps = store.episode_steps(name, int(episode))
+    facts = store.run(str(row["run"])).facts
+    tree_side, reward_side = two_columns()
+    with tree_side:
+        decision(steps, facts, f"{name}-{episode}")
+    with reward_side:
+        predictions(steps, f"{name}-{episode}")
+
+if not presenting():
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(":gray[Take away:]", width="content")
+        csv_button(episodes, f"{name}-episodes", "Episodes as CSV")
+        json_button(sweep.spec, f"{name}-spec", "Spec as JSON")
