@@ -205,7 +205,7 @@ def template(theme: Theme, present: bool = False) -> go.layout.Template:
         "tickfont": {"color": palette.muted},
         "nticks": 7,
         "separatethousands": True,
-        "exponentformat": "power",
+        "exponentformat": "none",
     }
     layout = {
         "font": {"family": FONT, "size": sizes.font, "color": palette.ink},
