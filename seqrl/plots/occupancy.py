@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -98,9 +98,19 @@ def occupancy(info: OccupancyInfo, theme: Theme = "light", present: bool = False
         },
         name="occupancy",
     )
+    _mark_faults(figure, info, cells, hover, style)
+    figure.update_xaxes(title_text="bin", showgrid=False, zeroline=False)
+    figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False, type="category")
+    return figure
+
+
+def _mark_faults(
+    figure: go.Figure, info: OccupancyInfo, cells: list[list[list[Any]]], hover: str, style: Style
+) -> None:
+    bins = info.shares.shape[1]
     empty = np.where(info.steps == 0, 1.0, np.nan)
     if np.isfinite(empty).any():
-        warning = mix(palette.background, palette.warning, 0.35)
+        warning = mix(style.palette.background, style.palette.warning, 0.35)
         figure.add_heatmap(
             z=empty,
             y=list(info.names),
@@ -119,14 +129,16 @@ def occupancy(info: OccupancyInfo, theme: Theme = "light", present: bool = False
             x=[b for _, b in wide],
             y=[info.names[d] for d, _ in wide],
             mode="markers",
-            marker={"symbol": "circle-open", "size": style.sizes.marker, "color": palette.ink, "line": {"width": 1.5}},
+            marker={
+                "symbol": "circle-open",
+                "size": style.sizes.marker,
+                "color": style.palette.ink,
+                "line": {"width": 1.5},
+            },
             customdata=[cells[d][b] for d, b in wide],
             hovertemplate="over-wide: " + hover,
             name="over-wide",
         )
-    figure.update_xaxes(title_text="bin", showgrid=False, zeroline=False)
-    figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False, type="category")
-    return figure
 
 
 @sentence.register
