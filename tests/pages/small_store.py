@@ -3,29 +3,38 @@
 The episodes are played by hand-made rules in the real CartPole, so their videos can really be rendered.
 """
 
+import dataclasses
 import math
 
 import gymnasium
 import numpy as np
 import pandas as pd
+from safetensors.numpy import save_file
 
 from seqrl.config import (
+    BeamSweepSpec,
     BehaviourCloningSpec,
     BehaviourSpec,
     DatasetFacts,
     DatasetSpec,
     DecisionTransformerSpec,
+    PlanningSpec,
     ReturnSummary,
     ReturnSweepSpec,
     RunSpec,
     SpaceFacts,
     TrainingSpec,
+    TrajectoryTransformerSpec,
 )
 from seqrl.store import EpisodeRecord, MetricRow, Store
+from seqrl.store.columns import Columns, ColumnsWriter, write_facts
 from seqrl.store.runs import CHECKPOINT
+from seqrl.tokens import fit_tokenizer, transition_layout
 
 DATASET = "poles"
 RUNS = {"dt-poles": DecisionTransformerSpec(), "bc-poles": BehaviourCloningSpec()}
+PLANNER = "tt-poles"
+BEAMS = "beam-poles"
 SWEEP = "ask-poles"
 TARGETS = (20.0, 40.0, 60.0)
 
@@ -100,33 +109,41 @@ def play(run, decoding, target, episode, seed):
     )
 
 
-def episode_table(count=60, seed=0):
-    rng = np.random.default_rng(seed)
-    tier = rng.choice(["poor", "medium", "expert"], count)
-    length = np.round(rng.uniform(9, 60, count) * np.where(tier == "expert", 3, 1)).astype(int)
-    end = np.cumsum(length)
-    return pd.DataFrame(
-        {
-            "episode": np.arange(count),
-            "start": end - length,
-            "end": end,
-            "length": length,
-            "achieved_return": length.astype(float),
-            "terminated": True,
-            "truncated": False,
-            "tier": tier,
-            "policy": "heuristic",
-            "epsilon": 0.3,
-            "noise_std": 0.0,
-            "seed": np.arange(count),
-        }
-    )
+def collect(folder, count=60):
+    """Episodes of the real CartPole in three tiers, as columns; returns their table."""
+    folder.mkdir(parents=True)
+    layout = {
+        "observation_shape": (4,),
+        "observation_dtype": np.float32,
+        "action_shape": (),
+        "action_dtype": np.int64,
+    }
+    env = gymnasium.make("CartPole-v1")
+    with ColumnsWriter(folder, **layout) as writer:
+        for episode in range(count):
+            tier = ("poor", "medium", "expert")[episode % 3]
+            rng = np.random.default_rng(episode)
+            observations, actions, rewards, over = [env.reset(seed=episode)[0]], [], [], False
+            while not over and len(rewards) < 120:
+                right = bool(observations[-1][2] + 0.3 * observations[-1][3] > 0)
+                noisy = rng.random() < {"poor": 0.6, "medium": 0.3, "expert": 0.1}[tier]
+                action = int(rng.integers(2)) if noisy else int(right)
+                observation, reward, over, _, _ = env.step(action)
+                observations.append(observation)
+                actions.append(action)
+                rewards.append(float(reward))
+            about = {"terminated": bool(over), "truncated": not over, "tier": tier, "policy": "heuristic"}
+            about |= {"epsilon": 0.3, "noise_std": 0.0, "seed": episode}
+            writer.append(np.array(observations), np.array(actions), np.array(rewards), about)
+        writer.close()
+    return pd.read_parquet(folder / "episodes.parquet")
 
 
-def fill(home):
-    """A store with one dataset, a DT and a BC run with curves, and a finished sweep over both."""
+def fill(home, *, columns=True):
+    """A store with one dataset, runs with curves, and finished sweeps."""
     store = Store(home)
-    table = episode_table()
+    folder = store.columns_folder(DATASET)
+    table = collect(folder)
     measured = facts(table)
     behaviours = tuple(
         BehaviourSpec(tier=tier, share=share, policy="heuristic", epsilon=0.3)
@@ -135,22 +152,85 @@ def fill(home):
     spec = DatasetSpec(name=DATASET, episodes=len(table), behaviours=behaviours)
     store.add_dataset(DATASET, source=spec.model_dump(mode="json"))
     store.set_dataset_facts(DATASET, measured, table)
+    if columns:
+        write_facts(folder, measured)
     for name, model in RUNS.items():
-        run = RunSpec(name=name, dataset=DATASET, model=model, training=TrainingSpec(steps=400))
-        store.add_run(run, measured)
-        rows = [
-            MetricRow(step, step / 50, {"loss": 0.7 - 0.001 * step, "accuracy": 0.5 + 0.001 * step})
-            for step in range(0, 401, 50)
-        ]
-        store.add_metrics(name, rows)
-        store.set_run_progress(name, 400, 0.31)
-        checkpoint = store.run_folder(name) / CHECKPOINT / "model.safetensors"
-        checkpoint.parent.mkdir()
-        checkpoint.write_bytes(b"")
-    sweep = ReturnSweepSpec(name=SWEEP, runs=tuple(RUNS), targets=TARGETS, episodes=4, decodings=("sampled",))
+        add_run(store, name, model, measured)
+    sweep = ReturnSweepSpec(
+        name=SWEEP, runs=("dt-poles", "bc-poles"), targets=TARGETS, episodes=4, decodings=("sampled",)
+    )
     store.add_sweep(sweep)
     records = [play("dt-poles", "sampled", target, i, 100 + i) for target in TARGETS for i in range(4)]
     records += [play("bc-poles", "sampled", None, i, 100 + i) for i in range(4)]
     store.append_episodes(SWEEP, records)
     store.finish_sweep(SWEEP)
     return store
+
+
+def add_run(store, name, model, measured):
+    """A finished run with a curve, and a checkpoint that holds nothing but what pages read of it."""
+    store.add_run(RunSpec(name=name, dataset=DATASET, model=model, training=TrainingSpec(steps=400)), measured)
+    rows = [
+        MetricRow(step, step / 50, {"loss": 0.7 - 0.001 * step, "accuracy": 0.5 + 0.001 * step})
+        for step in range(0, 401, 50)
+    ]
+    store.add_metrics(name, rows)
+    store.set_run_progress(name, 400, 0.31)
+    checkpoint = store.run_folder(name) / CHECKPOINT / "model.safetensors"
+    checkpoint.parent.mkdir()
+    checkpoint.write_bytes(b"")
+
+
+def add_planner(store, bins=7):
+    """A Trajectory Transformer with bins fitted to half of the data, and a sweep whose plans were recorded."""
+    columns = Columns.open(store.columns_folder(DATASET))
+    model = TrajectoryTransformerSpec(bins=bins)
+    add_run(store, PLANNER, model, columns.facts)
+    half = np.arange(0, len(columns.episodes), 2)
+    ends, terminated = (columns.episodes[name].to_numpy() for name in ("end", "terminated"))
+    tokenizer = fit_tokenizer(
+        transition_layout(columns.facts),
+        columns.observations,
+        columns.actions,
+        columns.rewards,
+        ends,
+        terminated,
+        bins=bins,
+        strategy=model.strategy,
+        discount=model.discount,
+        episodes=half,
+    )
+    arrays = tokenizer.arrays()
+    tensors = {f"token_{name}": arrays[name] for name in ("counts", "edges", "values")}
+    save_file(
+        tensors | {"value_returns": arrays["value_returns"]},
+        store.run_folder(PLANNER) / CHECKPOINT / "model.safetensors",
+    )
+    spec = BeamSweepSpec(
+        name=BEAMS, runs=(PLANNER,), widths=(0, 2), horizons=(3,), episodes=2, planning=PlanningSpec(horizon=3)
+    )
+    store.add_sweep(spec, kind="sweep_beam")
+    store.append_episodes(BEAMS, [planned(width, i) for width in (0, 2) for i in range(2)])
+    store.finish_sweep(BEAMS)
+    return tokenizer
+
+
+def planned(width, episode):
+    """An episode with what a planner of two beams and three steps might have imagined."""
+    record = play(PLANNER, "planned" if width else "sampled", None, episode, 100 + episode)
+    steps = record.length
+    rng = np.random.default_rng(episode)
+    extra = {}
+    if width:
+        extra = {"predicted_reward": np.ones(steps, np.float32), "predicted_value": np.ones(steps, np.float32)}
+    if width and episode == 0:
+        extra |= {
+            "plan_age": np.zeros(steps, np.int64),
+            "plan_scores": rng.random((steps, 2)).astype(np.float32),
+            "plan_returns": rng.random((steps, 2)).astype(np.float32),
+            "plan_ends": np.zeros((steps, 2, 3), np.float32),
+            "plan_observations": rng.random((steps, 2, 3, 4)).astype(np.float32),
+            "plan_actions": rng.integers(2, size=(steps, 2, 3)),
+        }
+    cell = {"width": width, "horizon": 3 if width else 0, "seconds_per_decision": 0.01 * (1 + width)}
+    return dataclasses.replace(record, cell=cell, extra=extra)

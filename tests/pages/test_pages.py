@@ -1,10 +1,15 @@
 """Every page over an empty home, a filled one and a damaged one, in process: what it says and what it offers."""
 
+import numpy as np
 import pytest
-from small_store import DATASET, RUNS, SWEEP, fill
+from small_store import BEAMS, DATASET, PLANNER, RUNS, SWEEP, add_planner, fill
 from streamlit.testing.v1 import AppTest
 
-PAGES = ["home", "datasets", "train", "runs", "rtg_sweep"]
+from pages.shared.token_tables import fitted, tokenizer_of
+from seqrl.plots.format import number, percent
+from seqrl.store.columns import Columns
+
+PAGES = ["home", "datasets", "bins", "train", "runs", "rtg_sweep", "beam_planning"]
 
 
 def open_page(name, **query):
@@ -34,7 +39,7 @@ def test_an_empty_home_gets_one_button_that_leads_on(name, home):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_filled_home_is_drawn_without_complaint(name, home):
-    fill(home)
+    add_planner(fill(home))
     app = open_page(name)
     assert not app.error
     assert not app.warning
@@ -52,17 +57,18 @@ def test_a_damaged_database_is_one_sentence_with_a_remedy(name, home):
 
 
 def test_datasets_show_figures_of_the_facts(home):
-    fill(home)
+    facts = fill(home).dataset(DATASET).facts
     app = open_page("datasets")
     shown = {metric.label: metric.value for metric in app.metric}
     assert shown["Episodes"] == "60"
-    assert shown["Cut off"] == "0%"
+    assert shown["Cut off"] == percent(facts.truncated_episodes / 60)
+    assert shown["Mean return"] == number(facts.returns.mean)
     assert app.selectbox(key="dataset").value == DATASET
     assert app.query_params["dataset"] == DATASET
 
 
 def test_missing_columns_are_explained_instead_of_drawn(home):
-    fill(home)
+    fill(home, columns=False)
     app = open_page("datasets")
     app.segmented_control(key="view").set_value("Coverage").run()
     assert not app.exception
@@ -122,3 +128,68 @@ def test_a_sweep_opens_at_the_middle_target(home):
     assert app.selectbox(key="sweep").value == SWEEP
     assert app.selectbox(key="point").value == "dt-poles · sampled · 40"
     assert len(app.selectbox(key="episode").options) == 4
+
+
+@pytest.mark.parametrize(
+    "view", ["Lengths", "Percentiles", "Coverage", "Return-to-go", "Actions", "Episodes", "Provenance"]
+)
+def test_every_view_of_a_dataset_is_drawn(view, home):
+    fill(home)
+    app = open_page("datasets")
+    app.segmented_control(key="view").set_value(view).run()
+    assert not app.exception
+    assert not app.error
+    assert not app.info
+
+
+def test_bins_of_a_run_are_those_of_its_checkpoint_not_fitted_again(home):
+    store = fill(home)
+    tokenizer = add_planner(store)
+    shown = tokenizer_of(store.run(PLANNER))
+    assert np.array_equal(shown.bins.edges, tokenizer.bins.edges)
+    columns = Columns.open(store.columns_folder(DATASET))
+    model = store.run(PLANNER).spec.model
+    again = fitted(columns.facts.content_hash, model.bins, model.strategy, model.discount, columns)
+    assert not np.array_equal(shown.bins.edges, again.bins.edges)
+
+
+def test_a_token_says_what_it_stands_for(home):
+    store = fill(home)
+    tokenizer = add_planner(store)
+    app = open_page("bins", token="3, 2")
+    app.segmented_control(key="bins.view").set_value("An episode").run()
+    shown = {metric.label: metric.value for metric in app.metric}
+    columns = Columns.open(store.columns_folder(DATASET))
+    token = int(tokenizer.encode_observations(np.asarray(columns.observations[3]))[2])
+    assert shown["Step 3"] == "pole angle"
+    assert shown["Bin"] == f"{token} of {tokenizer.vocabulary[2]}"
+    assert shown["Number"] == number(float(columns.observations[3][2]), 4)
+    assert shown["Stands for"] == number(float(tokenizer.bins.values[2, token]), 4)
+
+
+@pytest.mark.parametrize("view", ["One dimension", "All dimensions", "Rounding error"])
+def test_every_view_of_the_bins_is_drawn(view, home):
+    fill(home)
+    app = open_page("bins")
+    app.segmented_control(key="bins.view").set_value(view).run()
+    assert not app.exception
+    assert not app.error
+
+
+def test_a_beam_sweep_shows_the_plans_that_were_kept(home):
+    add_planner(fill(home))
+    app = open_page("beam_planning")
+    assert app.selectbox(key="beams").value == BEAMS
+    assert app.selectbox(key="beam.point").value == f"{PLANNER} · width 2 · horizon 3"
+    assert [table for table in app.dataframe if "predicted return" in table.value.columns]
+    app.selectbox(key="beam.episode").select("3").run()
+    assert "were not kept" in app.info[-1].value
+
+
+def test_a_plan_longer_than_the_shortest_horizon_is_refused(home):
+    add_planner(fill(home))
+    app = open_page("beam_planning")
+    app.button(key="beam.form.toggle").click().run()
+    app.number_input(key="beam.plan.plan_every").set_value(9).run()
+    assert app.error[0].value.startswith("plan_every is 9 but")
+    assert app.button(key="beam.submit").disabled
