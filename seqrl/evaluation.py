@@ -31,6 +31,7 @@ from seqrl.config import (
     check_return_sweep,
     offered_decodings,
 )
+from seqrl.config.models import ActionModelSpec
 from seqrl.environments import EnvironmentVector, make_vector
 from seqrl.environments.noise import episode_seed
 from seqrl.models.decision_transformer import ActionTransformer
@@ -39,12 +40,16 @@ from seqrl.planning import PlannedDecision, PlanningPolicy
 from seqrl.policies import Decision, SequencePolicy
 from seqrl.registry import environment_row
 from seqrl.store.records import EpisodeRecord
+from seqrl.training.machine import choose_precision
 
 LARGEST_CHUNK = 512
 """Episodes in lock step where the environment steps as a vector: beyond, time per episode no longer falls."""
 
 LARGEST_CHUNK_OF_SINGLES = 64
 """The same where every episode needs an environment of its own."""
+
+
+_WIDE = 128
 
 
 class Cell(NamedTuple):
@@ -127,9 +132,10 @@ def return_sweep(
     cells = [cell for cell in planned if cell not in measured]
     meter = _Meter(len(planned) * spec.episodes, (len(planned) - len(cells)) * spec.episodes, on_progress)
     for run, actor in actors.items():
-        plans = [
-            Plan(cell, episode, spec.seed) for cell in cells if cell.run == run for episode in range(spec.episodes)
-        ]
+        own = [cell for cell in cells if cell.run == run]
+        if not own:
+            continue
+        plans = [Plan(cell, episode, spec.seed) for cell in own for episode in range(spec.episodes)]
         facts = actor.facts
         vector = make_vector(facts.environment or "", facts.environment_kwargs, max_episode_steps=facts.step_limit)
         with closing(vector):
@@ -159,6 +165,7 @@ def play(
     *,
     temperature: float = 1.0,
     acting: Literal["cached", "window"] = "cached",
+    precision: Literal["fp32", "bf16"] = "fp32",
     planning: PlanningSpec | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     on_step: Callable[[int, int], None] = lambda timestep, running: None,
@@ -171,6 +178,7 @@ def play(
         vector: of the actor's environment.
         temperature: of sampled episodes.
         acting: see `SequencePolicy`.
+        precision: see `SequencePolicy`.
         planning: of a Trajectory Transformer; None takes the defaults.
         should_stop: asked before every step; when true, episodes still running are dropped.
         on_step: told (timestep, episodes that ran) after every step.
@@ -179,7 +187,7 @@ def play(
         The episodes that ended at a step, in the order of the plans.
     """
     seeds = [plan.seed for plan in plans]
-    policy = _policy(actor, plans, temperature, acting, planning or PlanningSpec())
+    policy = _policy(actor, plans, temperature, acting, precision, planning or PlanningSpec())
     trace = _Trace(len(plans))
     observations = vector.reset(seeds)
     running = np.arange(len(plans))
@@ -199,8 +207,26 @@ def play(
             observations, running = observations[stays], running[stays]
 
 
+def acting_precision(spec: ReturnSweepSpec, actor: Actor) -> Literal["fp32", "bf16"]:
+    """The number format that a sweep's ``precision`` means for a run on this machine.
+
+    "auto" takes bf16 where the processor multiplies it faster and the model is wide enough for that to be what acting
+    waits for (measured with 352 rows: 1.35 times as fast at width 128, 1.1 at width 64).
+    """
+    if spec.precision != "auto":
+        return spec.precision
+    wide = isinstance(actor.spec.model, ActionModelSpec) and actor.spec.model.embedding_dim >= _WIDE
+    device = next(actor.model.parameters()).device
+    return "bf16" if wide and choose_precision("auto", device) == "bf16" else "fp32"
+
+
 def _policy(
-    actor: Actor, plans: Sequence[Plan], temperature: float, acting: Literal["cached", "window"], planning: PlanningSpec
+    actor: Actor,
+    plans: Sequence[Plan],
+    temperature: float,
+    acting: Literal["cached", "window"],
+    precision: Literal["fp32", "bf16"],
+    planning: PlanningSpec,
 ) -> SequencePolicy | PlanningPolicy:
     """What acts in these episodes."""
     seeds = [plan.seed for plan in plans]
@@ -216,6 +242,7 @@ def _policy(
         sampled=np.array([plan.cell.decoding == "sampled" for plan in plans]),
         temperature=temperature,
         acting=acting,
+        precision=precision,
     )
 
 
@@ -238,6 +265,7 @@ def _play_in_chunks(
             vector,
             temperature=spec.temperature,
             acting=spec.acting,
+            precision=acting_precision(spec, actor),
             planning=spec.planning,
             should_stop=should_stop,
             on_step=lambda timestep, running: meter.step(timestep / actor.facts.step_limit, running),

@@ -159,6 +159,7 @@ class SequencePolicy:
         targets: (n,) asked for at the first step, in the unit of the data; ignored by models without return tokens.
         sampled: (n,) bool, draw the action instead of taking the likeliest.
         temperature: of the draws.
+        precision: number format of the transformer's blocks while acting.
         acting: "window" recomputes the last K steps at every step; "cached" reuses keys and values, so that the
             context grows to K steps, starts again with the last K/2, and so on.
     """
@@ -174,6 +175,7 @@ class SequencePolicy:
         sampled: np.ndarray,
         temperature: float = 1.0,
         acting: Literal["cached", "window"] = "cached",
+        precision: Literal["fp32", "bf16"] = "fp32",
     ) -> None:
         self.model, self.facts, self.temperature, self.acting = model, facts, temperature, acting
         self.context_length = spec.context_length
@@ -184,7 +186,8 @@ class SequencePolicy:
         self._decoder = ActionDecoder(facts.action, model.head.kind)
         self._noise = EpisodeNoise(seeds, self._decoder.noise_width, "sampling", normal=self._decoder.normal)
         self._history = _History(len(seeds), 2 * self.context_length, facts)
-        self._state = model.begin(len(seeds), self.context_length) if acting == "cached" else None
+        self._compute = torch.bfloat16 if precision == "bf16" else torch.float32
+        self._state = model.begin(len(seeds), self.context_length, self._compute) if acting == "cached" else None
 
     @torch.inference_mode()
     def act(self, observations: np.ndarray) -> Decision:
@@ -225,7 +228,8 @@ class SequencePolicy:
         """What the model says at the present timestep, see `ActionHead.decode`."""
         state = self._state
         if state is None:
-            return self.model.act_logits(*self._history.last(self.context_length, self.timestep))
+            window = self._history.last(self.context_length, self.timestep)
+            return self.model.act_logits(*window, compute=self._compute)
         if state.is_full:
             steps = context_steps(self.timestep, self.context_length, "cached")
             return self.model.prefill(state, *self._history.last(steps, self.timestep))

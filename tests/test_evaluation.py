@@ -10,7 +10,7 @@ from acting import actor_for, facts_for
 from seqrl import evaluation
 from seqrl.config import ReturnSweepSpec
 from seqrl.environments import make_vector
-from seqrl.evaluation import Cell, Plan, episode_seed, play, return_sweep, sweep_cells
+from seqrl.evaluation import Cell, Plan, acting_precision, episode_seed, play, return_sweep, sweep_cells
 from seqrl.rendering import Replay
 
 ARRAYS = ("actions", "rewards", "returns_to_go", "action_probabilities")
@@ -48,14 +48,14 @@ def measured(cartpole):
     return list(return_sweep(sweep_of(), {"dt": cartpole}))
 
 
-@pytest.mark.parametrize("acting", ["cached", "window"])
-def test_every_episode_of_a_sweep_equals_the_same_episode_alone_bit_for_bit(cartpole, acting):
-    spec = sweep_of(acting=acting)
+@pytest.mark.parametrize(("acting", "precision"), [("cached", "fp32"), ("window", "fp32"), ("cached", "bf16")])
+def test_every_episode_of_a_sweep_equals_the_same_episode_alone_bit_for_bit(cartpole, acting, precision):
+    spec = sweep_of(acting=acting, precision=precision)
     together = by_name(return_sweep(spec, {"dt": cartpole}))
     assert len(together) == 24
     for key, record in together.items():
         vector = make_vector("CartPole-v1")
-        (alone,), *more = play(cartpole, [Plan(Cell(*key[:3]), key[3], spec.seed)], vector, acting=acting)
+        (alone,), *more = play(cartpole, [plan], vector, acting=acting, precision=precision)
         assert not more
         assert same(alone, record)
     assert len({record.length for record in together.values()}) > 5
@@ -67,6 +67,22 @@ def test_the_size_of_the_chunks_makes_no_difference(cartpole, measured, monkeypa
     monkeypatch.setattr(evaluation, "LARGEST_CHUNK", largest)
     chunked = by_name(return_sweep(sweep_of(), {"dt": cartpole}))
     assert all(same(chunked[key], record) for key, record in by_name(measured).items())
+
+
+def test_half_precision_says_nearly_the_same(cartpole, measured):
+    exact = by_name(measured)
+    for key, record in by_name(return_sweep(sweep_of(precision="bf16"), {"dt": cartpole})).items():
+        assert np.allclose(record.action_probabilities[0], exact[key].action_probabilities[0], atol=0.02)
+        assert not np.array_equal(record.action_probabilities[0], exact[key].action_probabilities[0])
+
+
+def test_auto_precision_keeps_narrow_models_exact(cartpole):
+    wide = actor_for(facts_for("CartPole-v1"), embedding_dim=128)
+    fast = evaluation.choose_precision("auto", torch.device("cpu"))
+    assert acting_precision(sweep_of(), cartpole) == "fp32"
+    assert acting_precision(sweep_of(), wide) == fast
+    assert acting_precision(sweep_of(precision="bf16"), cartpole) == "bf16"
+    assert acting_precision(sweep_of(precision="fp32"), wide) == "fp32"
 
 
 def test_two_threads_play_the_same_episodes(cartpole, measured):

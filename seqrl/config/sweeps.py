@@ -45,6 +45,13 @@ class ReturnSweepSpec(Spec):
         "between half of K and K, which is several times faster.",
         advanced=True,
     )
+    precision: Literal["auto", "fp32", "bf16"] = setting(
+        "auto",
+        "Precision",
+        "Arithmetic of Decision Transformers while they act; auto takes bf16 for wide models where the processor "
+        "is made for it.",
+        advanced=True,
+    )
     planning: PlanningSpec = Field(
         PlanningSpec(),
         title="Planning",

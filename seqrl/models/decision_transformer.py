@@ -186,18 +186,26 @@ class ActionTransformer(nn.Module):
 
     # --- acting ------------------------------------------------------------------------------------
 
-    def begin(self, n_rows: int, max_context: int | None = None) -> ActingState:
+    def begin(self, n_rows: int, max_context: int | None = None, compute: torch.dtype = torch.float32) -> ActingState:
         """Empty contexts for episodes that act in lock step: all are at the same timestep.
 
         Args:
             n_rows: N, number of episodes.
             max_context: steps of context, at most the training's K (None).
+            compute: number format of the transformer's blocks.
         """
         steps = min(max_context or self.context_length, self.context_length)
-        cache = self.transformer.new_cache(padded_rows(n_rows), self.tokens_per_step * steps)
+        cache = self.transformer.new_cache(padded_rows(n_rows), self.tokens_per_step * steps, compute)
         return ActingState(cache, torch.arange(n_rows), steps)
 
-    def act_logits(self, observations: Tensor, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor) -> Tensor:
+    def act_logits(
+        self,
+        observations: Tensor,
+        actions: Tensor,
+        returns_to_go: Tensor,
+        timesteps: Tensor,
+        compute: torch.dtype = torch.float32,
+    ) -> Tensor:
         """What the head says at the last step of a window, recomputed from nothing: see `ActionHead.decode`.
 
         Args:
@@ -205,12 +213,13 @@ class ActionTransformer(nn.Module):
             actions: (N, L - 1, ...), the actions in between.
             returns_to_go: (N, L) reward units.
             timesteps: (L,) int64, the same for all rows.
+            compute: number format of the transformer's blocks.
         """
         count = len(observations)
         rows = torch.arange(padded_rows(count)).clamp(max=count - 1)
         x_BTD = self._embed_history(observations[rows], actions[rows], returns_to_go[rows], timesteps)
-        x_BD = self.transformer(x_BTD, queries=slice(-1, None))[:, 0]
-        return self.head.decode(self.predict_action(x_BD))[:count]
+        x_BD = self.transformer(x_BTD.to(compute), queries=slice(-1, None))[:, 0]
+        return self.head.decode(self.predict_action(x_BD.float()))[:count]
 
     def prefill(
         self, state: ActingState, observations: Tensor, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor
@@ -257,8 +266,9 @@ class ActionTransformer(nn.Module):
         return self._act(state, x_BTD)
 
     def _act(self, state: ActingState, x_BTD: Tensor) -> Tensor:
+        x_BTD = x_BTD.to(state.cache.keys.dtype)
         x_BD = self.transformer.extend(x_BTD, state.cache, queries=slice(-1, None))[:, 0]
-        return self.head.decode(self.predict_action(x_BD))[state.slots]
+        return self.head.decode(self.predict_action(x_BD.float()))[state.slots]
 
     def _embed_history(self, observations: Tensor, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor) -> Tensor:
         self._check_timestep(int(timesteps[-1]))

@@ -235,11 +235,14 @@ class CausalTransformer(nn.Module):
         cache.length += tokens
         return self.norm(x_BTD)
 
-    def new_cache(self, rows: int, capacity: int) -> KeyValueCache:
-        """An empty cache for ``rows`` sequences of up to ``capacity`` tokens, on the device of the weights."""
+    def new_cache(self, rows: int, capacity: int, dtype: torch.dtype = torch.float32) -> KeyValueCache:
+        """An empty cache for ``rows`` sequences of up to ``capacity`` tokens, on the device of the weights.
+
+        ``dtype`` is the number format of the tokens that will extend it.
+        """
         weight = self.norm.weight
         shape = (len(self.blocks), rows, self.heads, capacity, self.width // self.heads)
-        keys = torch.empty(shape, dtype=weight.dtype, device=weight.device)
+        keys = torch.empty(shape, dtype=dtype, device=weight.device)
         return KeyValueCache(keys, torch.empty_like(keys))
 
 
