@@ -18,6 +18,7 @@ from seqrl.config import DatasetFacts, ImportSpec
 from seqrl.datasets.building import BuildStopped
 from seqrl.datasets.importers import Encoder, Expected, ImportRefused, RawEpisode, Source, open_source
 from seqrl.datasets.importers.archives import unpack
+from seqrl.datasets.importers.sources import reading
 from seqrl.datasets.statistics import measure
 from seqrl.environments import make_environment
 from seqrl.files import atomic_folder, free_bytes
@@ -31,6 +32,7 @@ _MOST_DATA_BYTES = 2 * 2**30
 _CPU_SECONDS = 120
 _BYTES_A_SECOND = 4 * 2**20
 _KEEP_FREE_BYTES = 512 * 2**20
+_NEVER_PACKED = ("npz", "parquet", "d4rl")
 
 
 def import_dataset(
@@ -216,7 +218,9 @@ def _expected(env: gymnasium.Env, environment: str) -> Expected:
 @contextmanager
 def _unpacked(path: Path, format: str, scratch: Path) -> Iterator[Path]:
     """The path itself, or what a ZIP archive of a folder holds, unpacked for as long as needed."""
-    if not path.is_file() or not zipfile.is_zipfile(path) or format in ("npz", "parquet", "d4rl") or _is_npz(path):
+    with reading(path):
+        as_it_is = not path.is_file() or not zipfile.is_zipfile(path) or format in _NEVER_PACKED or _is_npz(path)
+    if as_it_is:
         yield path
         return
     with TemporaryDirectory(dir=scratch) as folder:

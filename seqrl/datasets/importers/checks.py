@@ -24,6 +24,8 @@ MOST_CATEGORIES = 4096
 MOST_EXPANSION = 200
 """A compressed file larger than `SMALL_BYTES` when expanded may not grow more than so many times."""
 SMALL_BYTES = 64 * 2**20
+LARGEST_REWARD = 1e30
+"""Sums over the longest dataset then stay within single precision."""
 BLOCK_BYTES = 32 * 2**20
 """Rows are read in pieces of about this size, so that memory does not grow with the file."""
 
@@ -99,7 +101,13 @@ def check_rewards(episode: int, values: Any) -> np.ndarray:
         raise refuse(episode, "rewards", "is empty; an episode has at least one step")
     if len(array) > MOST_EPISODE_STEPS:
         raise refuse(episode, "rewards", f"has {len(array):,} steps; at most {MOST_EPISODE_STEPS:,} are read")
-    return array.astype(np.float64)
+    rewards = array.astype(np.float64)
+    if np.abs(rewards).max() > LARGEST_REWARD:
+        step = int(np.abs(rewards).argmax())
+        raise refuse(
+            episode, "rewards", f"holds {rewards[step]:.3g} at step {step}; at most {LARGEST_REWARD:g} is read"
+        )
+    return rewards
 
 
 def check_length(episode: int | None, field: str, length: int, expected: int, why: str) -> None:
