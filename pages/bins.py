@@ -5,6 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.charts import chart
+from pages.shared.dataset_sources import collect_steps
 from pages.shared.frame import controls, empty_state, heading, open_store, start_with, style
 from pages.shared.token_tables import (
     ERROR_BINS,
@@ -69,11 +70,7 @@ dataset = run.spec.dataset if run else name
 try:
     columns = Columns.open(store.columns_folder(dataset))
 except ColumnsMissing:
-    st.info(
-        f"The single steps of {dataset} are not on this machine. They are collected again, exactly as they were, when "
-        "a model is trained on it.",
-        icon=":material/folder_off:",
-    )
+    collect_steps(store, store.dataset(dataset))
     st.stop()
 
 discount = model.discount

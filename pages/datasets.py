@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.dataset_form import new_dataset
+from pages.shared.dataset_sources import SOURCES, export
 from pages.shared.dataset_view import VIEWS, show
 from pages.shared.exports import csv_button
 from pages.shared.frame import empty_state, heading, open_store, start_with
@@ -56,6 +57,7 @@ def detail(row: DatasetRow) -> None:
         "View", VIEWS, default=VIEWS[0], required=True, key="view", bind="query-params", label_visibility="collapsed"
     )
     show(row, view)
+    export(store, row)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.page_link(
             "pages/train.py", label="Train on it", icon=":material/model_training:", query_params={"dataset": row.name}
@@ -96,7 +98,15 @@ def archive() -> None:
 
 def build() -> None:
     """The form, and the progress of what it started."""
-    job = new_dataset(store)
+    source = st.segmented_control(
+        "Where the episodes come from",
+        ["Behaviours", *SOURCES],
+        default="Behaviours",
+        required=True,
+        key="source",
+        bind="query-params",
+    )
+    job = SOURCES[source](store) if source in SOURCES else new_dataset(store)
     if job is not None:
         st.session_state["dataset.job"] = job.id
     if "dataset.job" not in st.session_state:

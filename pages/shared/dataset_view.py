@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.charts import chart
+from pages.shared.dataset_sources import collect_steps
 from pages.shared.exports import csv_button, text_button
 from pages.shared.frame import open_store, style
 from seqrl import plots
@@ -34,11 +35,7 @@ def show(row: DatasetRow, view: str) -> None:
         try:
             columns = Columns.open(open_store().columns_folder(row.name))
         except ColumnsMissing:
-            st.info(
-                "The single steps of this dataset are not on this machine. They are collected again, exactly as they "
-                "were, when a model is trained on it.",
-                icon=":material/folder_off:",
-            )
+            collect_steps(open_store(), row)
             return
         {"Coverage": coverage, "Return-to-go": return_to_go, "Actions": actions}[view](row, columns)
     else:

@@ -27,7 +27,18 @@ KINDS = {
     "sweep_rtg": "sweeping",
     "sweep_beam": "planning sweep",
     "render": "rendering",
+    "import": "importing",
+    "download": "downloading",
+    "derive": "making dataset",
+    "export": "writing",
+    "import_run": "importing model",
+    "open_loop": "evaluating",
 }
+
+
+def doing(job: JobRow) -> str:
+    """What a job does, in one word or two."""
+    return KINDS.get(job.kind, job.kind.replace("_", " "))
 
 
 def ago(then: float | None) -> str:
@@ -85,7 +96,7 @@ def progress(job_id: int, key: str, *, on_end: Callable[[JobRow], None] | None =
             st.rerun()
         bar, stop = st.columns([6, 1], vertical_alignment="center")
         ahead = f" · {count(_ahead(job), 'job')} ahead" if job.state == "queued" else ""
-        text = f"{KINDS[job.kind]} **{job.name}**: {job.message or STATES[job.state][1]}{ahead}{remaining(job)}"
+        text = f"{doing(job)} **{job.name}**: {job.message or STATES[job.state][1]}{ahead}{remaining(job)}"
         bar.progress(min(1.0, job.progress), text=text[:1].upper() + text[1:])
         stopping = job.cancel_requested is not None
         if stop.button("Stop", icon=":material/stop:", key=f"{key}.stop", width="stretch", disabled=stopping):
@@ -120,7 +131,7 @@ def queue() -> None:
         for job in active:
             line, stop = st.columns([5, 1], vertical_alignment="center")
             icon, state = STATES[job.state]
-            line.markdown(f"{icon} {KINDS[job.kind]} **{job.name}** · {state}{remaining(job)}")
+            line.markdown(f"{icon} {doing(job)} **{job.name}** · {state}{remaining(job)}")
             if stop.button("Stop", key=f"queue.stop.{job.id}", icon=":material/stop:", type="tertiary"):
                 stop_job(job.id)
                 st.rerun(scope="fragment")
@@ -167,7 +178,7 @@ def sidebar_status() -> None:
         jobs.advance(store)
         running, queued = store.jobs(states=("running",)), store.jobs(states=("queued",))
         for job in running[:3]:
-            st.progress(min(1.0, job.progress), text=f":small[{KINDS[job.kind]} {job.name}]")
+            st.progress(min(1.0, job.progress), text=f":small[{doing(job)} {job.name}]")
         waiting = f" · {len(queued)} waiting" if queued else ""
         state = f"{count(len(running), 'job')} running{waiting}" if running or queued else "no job running"
         st.caption(f"{device_line()} · {state}")

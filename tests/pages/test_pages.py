@@ -73,6 +73,7 @@ def test_missing_columns_are_explained_instead_of_drawn(home):
     app.segmented_control(key="view").set_value("Coverage").run()
     assert not app.exception
     assert "not on this machine" in app.info[0].value
+    assert app.button(key=f"steps.{DATASET}.collect")
 
 
 def test_shares_that_do_not_sum_to_one_are_refused_and_can_be_balanced(home):
