@@ -54,6 +54,7 @@ def test_every_episode_of_a_sweep_equals_the_same_episode_alone_bit_for_bit(cart
     together = by_name(return_sweep(spec, {"dt": cartpole}))
     assert len(together) == 24
     for key, record in together.items():
+        plan = Plan(Cell(*key[:3]), key[3], spec.seed)
         vector = make_vector("CartPole-v1")
         (alone,), *more = play(cartpole, [plan], vector, acting=acting, precision=precision)
         assert not more
