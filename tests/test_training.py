@@ -150,7 +150,7 @@ def test_news_come_even_if_nothing_is_due(columns, monkeypatch):
 def test_bug_17_validation_is_on_whole_episodes_that_training_never_sees(columns):
     """Neighbouring windows share most of their steps: a split by window measures memory."""
     spec = run_spec()
-    training = loop._Training(spec, columns, None)
+    training = loop.Training(spec, columns, None)
     kept, held_out = split_episodes(len(LENGTHS), 0.3, spec.seed)
     seen = {float(x) for b in range(200) for x in training.batches.sample(8, 0, b).observations[:, 0, 0]}
     starts, ends = columns.episodes["start"], columns.episodes["end"]
@@ -171,7 +171,7 @@ def test_bug_18_the_weights_to_act_with_are_those_of_the_best_validation(columns
     assert checkpoint.training.values["best_step"] == best
     save_checkpoint(tmp_path, checkpoint, spec, columns.facts)
     model, _, _ = load_model(tmp_path)
-    training = loop._Training(spec, columns, None)
+    training = loop.Training(spec, columns, None)
     training.model = model
     assert training.validate()["validation_loss"] == pytest.approx(losses[best], rel=1e-6)
 
@@ -279,7 +279,7 @@ def spoilt(columns, value: float):
 def test_a_loss_that_is_not_finite_stops_before_the_update(columns):
     spec = run_spec(validation_fraction=0.0)
     state = list(train(spec, columns, should_stop=stop_after(3)))[-1].checkpoint.training
-    training = loop._Training(spec, spoilt(columns, math.nan), state)
+    training = loop.Training(spec, spoilt(columns, math.nan), state)
     before = training.optimizer.state()
     with pytest.raises(NonFiniteLoss, match="the loss is not finite at step 3; the last checkpoint is kept") as caught:
         training.update()
@@ -288,7 +288,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(columns):
 
 
 def test_a_gradient_that_is_not_finite_stops_before_the_update(columns):
-    training = loop._Training(run_spec(validation_fraction=0.0), columns, None)
+    training = loop.Training(run_spec(validation_fraction=0.0), columns, None)
     before = training.optimizer.parameters.clone()
     training.model.predict_action.weight.register_hook(lambda gradient: gradient * math.inf)
     with pytest.raises(NonFiniteLoss, match="the gradient is not finite at step 0"):

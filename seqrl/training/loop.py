@@ -65,7 +65,7 @@ class _Progress:
         return means
 
 
-class _Training:
+class Training:
     """The parts of one training run; `train` drives them."""
 
     def __init__(self, spec: RunSpec, columns: Columns, state: TrainingState | None) -> None:
@@ -197,7 +197,7 @@ def train(
         NonFiniteLoss: before an update with a loss or gradient that is not finite.
         ValueError: if the state belongs to another model.
     """
-    training = _Training(spec, columns, state)
+    training = Training(spec, columns, state)
     progress = training.progress
     with _threads(progress.threads):
         yield _record(training, note=_machine_note(training, resumed=state is not None))
@@ -218,7 +218,7 @@ def train(
             yield _record(training, checkpoint=training.checkpoint())
 
 
-def _news(training: _Training, stopping: bool) -> StepRecord | None:
+def _news(training: Training, stopping: bool) -> StepRecord | None:
     """The record that is due after an update, if any."""
     settings, step = training.training, training.progress.step
     last = step >= settings.steps
@@ -237,7 +237,7 @@ def _news(training: _Training, stopping: bool) -> StepRecord | None:
 
 
 def _record(
-    training: _Training,
+    training: Training,
     values: dict[str, float] | None = None,
     histograms: tuple[Histogram, ...] = (),
     checkpoint: Checkpoint | None = None,
@@ -247,7 +247,7 @@ def _record(
     return StepRecord(progress.step, steps, progress.time_s, values or {}, histograms, checkpoint, note)
 
 
-def _machine_note(training: _Training, resumed: bool) -> str:
+def _machine_note(training: Training, resumed: bool) -> str:
     progress = training.progress
     threads = f"{progress.threads} thread{'s' if progress.threads > 1 else ''}"
     begins = f"resumes at step {progress.step}" if resumed else "starts"
