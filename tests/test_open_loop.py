@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from foreign_files import steps, write_npz
 
 from seqrl.config import ImportSpec, OpenLoopSpec, RunSpec, parse_model
 from seqrl.datasets.importing import import_dataset
@@ -12,6 +11,7 @@ from seqrl.models.trajectory_transformer import TrajectoryTransformer
 from seqrl.open_loop import choose_episodes, evaluate
 from seqrl.store.columns import Columns
 from seqrl.windows import split_episodes
+from tests.foreign_files import steps, write_npz
 
 SPEC = OpenLoopSpec(name="e", run="r", dataset="d", targets=(-1.0, 1.0), response_steps=8)
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from foreign_files import steps, write_npz
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +10,7 @@ from seqrl.datasets import build
 from seqrl.datasets.deriving import choose, derive
 from seqrl.datasets.importing import import_dataset
 from seqrl.store.columns import Columns
+from tests.foreign_files import steps, write_npz
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,13 @@
 import gymnasium
 import numpy as np
 import pytest
-from foreign_files import steps, write_d4rl, write_npz
 
 from seqrl.config import BehaviourSpec, DatasetSpec, ImportSpec
 from seqrl.datasets import build
 from seqrl.datasets.exporting import export_minari, export_parquet
 from seqrl.datasets.importing import import_dataset
 from seqrl.store.columns import Columns
+from tests.foreign_files import steps, write_d4rl, write_npz
 
 
 @pytest.fixture(params=["collected", "discrete", "boxes"])

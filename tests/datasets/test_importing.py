@@ -9,7 +9,13 @@ import h5py
 import numpy as np
 import pyarrow as pa
 import pytest
-from foreign_files import (
+from gymnasium import spaces
+
+from seqrl.config import ImportSpec
+from seqrl.datasets.importers import ImportRefused
+from seqrl.datasets.importing import import_dataset, limited
+from seqrl.store.columns import Columns
+from tests.foreign_files import (
     ENDS,
     LENGTHS,
     episode_lists,
@@ -21,12 +27,6 @@ from foreign_files import (
     write_npz,
     write_parquet,
 )
-from gymnasium import spaces
-
-from seqrl.config import ImportSpec
-from seqrl.datasets.importers import ImportRefused
-from seqrl.datasets.importing import import_dataset, limited
-from seqrl.store.columns import Columns
 
 
 def read(path, tmp_path, **settings):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from reliability.hostile_files import Canary, read
+from tests.reliability.hostile_files import Canary, read
 
 FORBIDDEN = (
     "os.system",

@@ -19,7 +19,11 @@ import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from foreign_files import (
+
+from seqrl.config import ImportSpec, RunImportSpec
+from seqrl.datasets.importers import ImportRefused
+from seqrl.datasets.importing import import_dataset, limited, size_of
+from tests.foreign_files import (
     steps,
     write_d4rl,
     write_huggingface,
@@ -27,10 +31,6 @@ from foreign_files import (
     write_npz,
     write_parquet,
 )
-
-from seqrl.config import ImportSpec, RunImportSpec
-from seqrl.datasets.importers import ImportRefused
-from seqrl.datasets.importing import import_dataset, limited, size_of
 
 MEMORY_BYTES = 512 * 2**20
 CPU_SECONDS = 2.0

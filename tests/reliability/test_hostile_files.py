@@ -17,12 +17,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from foreign_files import episode_lists, step_table, steps, write_d4rl, write_huggingface, write_minari, write_parquet
-from reliability.hostile_files import CPU_SECONDS, MODELS, Canary, write_model
+
+from tests.foreign_files import (
+    episode_lists,
+    step_table,
+    steps,
+    write_d4rl,
+    write_huggingface,
+    write_minari,
+    write_parquet,
+)
+from tests.reliability.hostile_files import CPU_SECONDS, MODELS, Canary, write_model
 
 HERE = Path(__file__).parent
 ENVIRONMENT = {
-    "PYTHONPATH": os.pathsep.join(map(str, HERE.parents[:2])),
+    "PYTHONPATH": str(HERE.parents[1]),
     "PYTHONDONTWRITEBYTECODE": "1",
     "OMP_NUM_THREADS": "1",
 }
