@@ -98,24 +98,26 @@ def top_episodes(achieved_returns: np.ndarray, fraction: float) -> np.ndarray:
     return np.sort(np.argsort(-np.asarray(achieved_returns), kind="stable")[:count])
 
 
-def gather(column: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
-    """Windows of consecutive rows, copied in one pass.
+BLOCK = 64
+"""Batches whose windows are drawn at once."""
+
+
+def windowed(column: np.ndarray, length: int) -> np.ndarray:
+    """All windows of consecutive rows as a view, so that picking some is one strided copy.
 
     Args:
-        column: (rows, ...), C-contiguous.
-        starts: (B,) int, each at most ``rows - length``.
+        column: (rows, ...).
         length: rows of a window.
 
     Returns:
-        (B, length, ...).
+        (rows - length + 1, length, ...), read-only.
 
-    >>> gather(np.arange(10), np.array([0, 7]), 3)
+    >>> windowed(np.arange(10), 3)[[0, 7]]
     array([[0, 1, 2],
            [7, 8, 9]])
     """
     shape = (len(column) - length + 1, length, *column.shape[1:])
-    strides = (column.strides[0], *column.strides)
-    return np.lib.stride_tricks.as_strided(column, shape, strides, writeable=False)[starts]
+    return np.lib.stride_tricks.as_strided(column, shape, (column.strides[0], *column.strides), writeable=False)
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,8 @@ class WindowIndex:
     def __init__(self, starts: np.ndarray, ends: np.ndarray) -> None:
         self.starts, self.ends = np.asarray(starts, dtype=np.int64), np.asarray(ends, dtype=np.int64)
         self._counts = np.cumsum(self.ends - self.starts)
+        self._block: tuple[int, int, int] | None = None
+        self._drawn = np.empty((0, 0), dtype=np.int64)
 
     def __len__(self) -> int:
         return int(self._counts[-1]) if len(self._counts) else 0
@@ -167,9 +171,15 @@ class WindowIndex:
         return episode, self.ends[episode] - (self._counts[episode] - windows)
 
     def sample(self, count: int, seed: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Episodes and first rows of ``count`` windows drawn uniformly; a function of (seed, batch) alone."""
-        generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence((seed, 0xBA7C4, batch))))
-        return self.locate(generator.integers(len(self), size=count))
+        """Episodes and first rows of ``count`` windows drawn uniformly; a function of the arguments alone.
+
+        Numbers are drawn for `BLOCK` batches at once: seeding a generator takes as long as gathering a batch.
+        """
+        block = (count, seed, batch // BLOCK)
+        if block != self._block:
+            generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence((seed, 0xBA7C4, batch // BLOCK))))
+            self._block, self._drawn = block, generator.integers(len(self), size=(BLOCK, count))
+        return self.locate(self._drawn[batch % BLOCK])
 
     def tiles(self, length: int) -> tuple[np.ndarray, np.ndarray]:
         """Episodes and first rows of windows that cover every step exactly once."""
@@ -201,12 +211,13 @@ class Windows:
         chosen = table if episodes is None else table.iloc[episodes]
         self.index = WindowIndex(chosen["start"].to_numpy(), chosen["end"].to_numpy())
         self.context_length = context_length
-        self._observations, self._actions = columns.observations, columns.actions
         self._resident = Resident(columns.observations, columns.actions)
         self.returns_to_go = np.zeros(columns.steps + TAIL_ROWS, dtype=np.float32)
         self.returns_to_go[: columns.steps] = returns_to_go(
             columns.rewards[: columns.steps], table["end"].to_numpy(), discount
         )
+        columns_as_read = (columns.observations, columns.actions, self.returns_to_go)
+        self._views = [windowed(column, context_length) for column in columns_as_read]
         self._positions = np.arange(context_length)
 
     def __len__(self) -> int:
@@ -232,15 +243,14 @@ class Windows:
             yield self._batch(episode[first : first + count], start[first : first + count])
 
     def _batch(self, episode: np.ndarray, start: np.ndarray) -> WindowBatch:
-        length = self.context_length
-        self._resident.touch(len(start) * length)
+        self._resident.touch(len(start) * self.context_length)
         steps_left = (self.index.ends[episode] - start)[:, None]
-        position = np.minimum(self._positions, steps_left - 1)
         timestep = (start - self.index.starts[episode])[:, None]
+        observations, actions, request = (torch.from_numpy(view[start]) for view in self._views)
         return WindowBatch(
-            observations=torch.from_numpy(gather(self._observations, start, length)),
-            actions=torch.from_numpy(gather(self._actions, start, length)),
-            returns_to_go=torch.from_numpy(gather(self.returns_to_go, start, length)),
-            timesteps=torch.from_numpy(timestep + position),
+            observations=observations,
+            actions=actions,
+            returns_to_go=request,
+            timesteps=torch.from_numpy(timestep + np.minimum(self._positions, steps_left - 1)),
             mask=torch.from_numpy(self._positions < steps_left),
         )

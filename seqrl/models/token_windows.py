@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seqrl.store.columns import TAIL_ROWS, Columns
 from seqrl.tokens import TransitionTokenizer, dataset_tokens
-from seqrl.windows import WindowIndex, gather
+from seqrl.windows import WindowIndex, windowed
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class TokenWindows:
 
     def _batch(self, episode: np.ndarray, start: np.ndarray) -> TokenBatch:
         mask = self._positions < (self.index.ends[episode] - start)[:, None]
-        tokens = gather(self.tokens, start, self.context_length)
+        tokens = windowed(self.tokens, self.context_length)[start]
         if tokens.dtype != np.uint8:  # torch computes with few unsigned types
             tokens = tokens.astype(np.int32)
         return TokenBatch(torch.from_numpy(tokens), torch.from_numpy(mask))
