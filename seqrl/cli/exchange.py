@@ -115,10 +115,14 @@ def filter_(
     minimum_length: Annotated[int | None, typer.Option("--min-length", help="Leave out shorter ones.")] = None,
     maximum_length: Annotated[int | None, typer.Option("--max-length", help="Leave out longer ones.")] = None,
     tiers: Annotated[list[str] | None, typer.Option("--tier", help="Keep this tier; may be repeated.")] = None,
+    observations: Annotated[
+        str | None, typer.Option(help="Keep only these numbers of an observation, such as 0:9:1 or 3,7.")
+    ] = None,
+    actions: Annotated[str | None, typer.Option(help="Keep only these numbers of an action.")] = None,
     detach: Detach = False,
     as_json: AsJson = False,
 ) -> None:
-    """Keep the episodes within a range of returns or lengths, or of some tiers."""
+    """Keep the episodes within a range of returns or lengths, of some tiers, or some of their dimensions."""
     values = {
         "name": name,
         "sources": [source],
@@ -127,6 +131,8 @@ def filter_(
         "minimum_length": minimum_length,
         "maximum_length": maximum_length,
         "tiers": tiers or [],
+        "observation_dimensions": parse_numbers(observations, "observations") if observations else [],
+        "action_dimensions": parse_numbers(actions, "actions") if actions else [],
     }
     _make_dataset(session(context), DeriveJob(spec=DeriveSpec.model_validate(values)), name, as_json, detach)
 

@@ -80,9 +80,27 @@ class DeriveSpec(Spec):
     maximum_length: int | None = setting(None, "Length up to", "Leave out longer episodes.", unit="steps", ge=1)
     tiers: tuple[str, ...] = setting((), "Tiers", "Keep only these; empty keeps all.", max_length=64)
     part: EpisodePart | None = setting(None, "Part", "One side of a split; empty keeps both.")
+    observation_dimensions: tuple[int, ...] = setting(
+        (),
+        "Observation dimensions",
+        "Keep only these numbers of an observation, counted from 0; empty keeps all. The result has no environment.",
+        max_length=8192,
+        advanced=True,
+    )
+    action_dimensions: tuple[int, ...] = setting(
+        (),
+        "Action dimensions",
+        "Keep only these numbers of an action, counted from 0; empty keeps all. The result has no environment.",
+        max_length=8192,
+        advanced=True,
+    )
 
     @model_validator(mode="after")
     def _ranges_are_not_empty(self) -> Self:
+        for field in ("observation_dimensions", "action_dimensions"):
+            chosen = getattr(self, field)
+            if len(set(chosen)) < len(chosen) or min(chosen, default=0) < 0:
+                raise ValueError(f"{field} holds a number twice or below 0; give each dimension once, counted from 0")
         for what in ("return", "length"):
             low, high = getattr(self, f"minimum_{what}"), getattr(self, f"maximum_{what}")
             if low is not None and high is not None and low > high:

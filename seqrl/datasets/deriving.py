@@ -39,13 +39,16 @@ def derive(
     check_compatible(spec.sources, [columns.facts for columns in sources])
     chosen = choose(spec, [columns.episodes for columns in sources])
     first = sources[0]
+    observation = select(first.facts.observation, spec.observation_dimensions, "observation")
+    action = select(_joined_action([columns.facts for columns in sources]), spec.action_dimensions, "action")
+    whole = not spec.observation_dimensions and not spec.action_dimensions
     total, done = sum(map(len, chosen)), 0
     with atomic_folder(columns_folder) as partial:
         writer = ColumnsWriter(
             partial,
-            observation_shape=first.observations.shape[1:],
+            observation_shape=observation.shape,
             observation_dtype=first.observations.dtype,
-            action_shape=first.actions.shape[1:],
+            action_shape=action.shape,
             action_dtype=first.actions.dtype,
         )
         with writer:
@@ -56,15 +59,20 @@ def derive(
                         if should_stop():
                             raise BuildStopped
                         on_progress(0.95 * done / total, f"{done:,} of {total:,} episodes copied")
-                    writer.append(*columns.episode(int(episode)), about[episode])
+                    observations, actions, rewards = columns.episode(int(episode))
+                    if spec.observation_dimensions:
+                        observations = observations[:, spec.observation_dimensions]
+                    if spec.action_dimensions:
+                        actions = actions[:, spec.action_dimensions]
+                    writer.append(observations, actions, rewards, about[episode])
                     done += 1
             writer.close()
         facts = measure(
             partial,
-            environment=first.facts.environment,
-            environment_kwargs=first.facts.environment_kwargs,
-            observation=first.facts.observation,
-            action=_joined_action([columns.facts for columns in sources]),
+            environment=first.facts.environment if whole else None,
+            environment_kwargs=first.facts.environment_kwargs if whole else {},
+            observation=observation,
+            action=action,
             max_episode_steps=first.facts.max_episode_steps,
             content_hash=writer.content_hash(),
         )
@@ -123,6 +131,32 @@ def choose(spec: DeriveSpec, tables: Sequence[pd.DataFrame]) -> list[np.ndarray]
         total = sum(map(len, tables))
         raise ValueError(f"none of the {total:,} episodes is left; widen the filter")
     return kept
+
+
+def select(space: SpaceFacts, dimensions: Sequence[int], what: str) -> SpaceFacts:
+    """Facts about some dimensions of a space; about all if none is named.
+
+    Raises:
+        ValueError: if there is no such dimension, or the space has none to choose from.
+    """
+    if not dimensions:
+        return space
+    if space.kind in ("image", "discrete"):
+        raise ValueError(f"{what}_dimensions are given but the {what}s are of kind {space.kind}; leave them empty")
+    if max(dimensions) >= space.size:
+        raise ValueError(
+            f"{what}_dimensions holds {max(dimensions)} but {what}s have the dimensions 0 to {space.size - 1}"
+        )
+    multi = what == "action" and space.kind == "multi_discrete"
+    return SpaceFacts(
+        kind="multi_discrete" if multi else "box",
+        size=len(dimensions),
+        shape=(len(dimensions),),
+        names=tuple(space.names[i] for i in dimensions),
+        low=tuple(space.low[i] for i in dimensions) if space.low else (),
+        high=tuple(space.high[i] for i in dimensions) if space.high else (),
+        categories=tuple(space.categories[i] for i in dimensions) if multi else (),
+    )
 
 
 def _first_side(count: int, fraction: float) -> int:

@@ -109,3 +109,19 @@ def test_datasets_without_environment_may_count_different_numbers_of_actions(tmp
         sources.append(Columns.open(tmp_path / name))
     both = made(DeriveSpec(name="both", sources=("a", "b")), sources, tmp_path)
     assert both.facts.action.categories == (5,)
+
+
+def test_some_dimensions_make_a_dataset_without_environment(source, tmp_path):
+    spec = DeriveSpec(name="two", sources=("source",), observation_dimensions=(2, 0))
+    two = made(spec, [source], tmp_path)
+    np.testing.assert_array_equal(two.observations[: two.steps], source.observations[: source.steps][:, [2, 0]])
+    np.testing.assert_array_equal(two.final_observations, source.final_observations[:, [2, 0]])
+    assert two.facts.environment is None
+    assert two.facts.observation.names == ("pole angle", "cart position")
+    assert two.facts.observation_mean == pytest.approx([source.facts.observation_mean[i] for i in (2, 0)])
+    with pytest.raises(ValueError, match="holds 4 but observations have the dimensions 0 to 3"):
+        made(DeriveSpec(name="n", sources=("source",), observation_dimensions=(4,)), [source], tmp_path)
+    with pytest.raises(ValueError, match="the actions are of kind discrete"):
+        made(DeriveSpec(name="n", sources=("source",), action_dimensions=(0,)), [source], tmp_path)
+    with pytest.raises(ValueError, match="twice or below 0"):
+        DeriveSpec(name="n", sources=("source",), observation_dimensions=(1, 1))
