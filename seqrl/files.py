@@ -31,12 +31,17 @@ def check_name(name: str) -> str:
     >>> check_name("cartpole-dt-1")
     'cartpole-dt-1'
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not is_name(name):
         shown = repr(name) if len(repr(name)) <= 80 else repr(name)[:77] + "..."
         raise ValueError(
             f"the name is {shown}; use 1 to 64 letters, digits, dots, dashes or underscores, first a letter or digit"
         )
     return name
+
+
+def is_name(name: object) -> bool:
+    """Whether `check_name` accepts it."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 def inside(root: Path, *parts: str) -> Path:

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from seqrl.config import JobSpec
-from seqrl.files import remove_partials, remove_partials_of
+from seqrl.files import is_name, remove_partials, remove_partials_of
 from seqrl.jobs.backend import LOG_NAME, OUTCOME_BYTES, OUTCOME_NAME, Backend, LocalBackend
 from seqrl.jobs.submission import create_rows
 from seqrl.store import JobRow, JobState, Store
+from seqrl.store.episodes import has_parts
 from seqrl.store.runs import CHECKPOINT
 
 GRACE_S = 10.0
@@ -140,9 +141,14 @@ def log_tail(store: Store, job_id: int, lines: int = 40) -> str:
 
 
 def clean_up(store: Store, job: JobRow) -> None:
-    """Remove what a job left half done. Call it only as the holder of the job, before its state changes."""
+    """Remove what a job left half done. Call it only as the holder of the job, before its state changes.
+
+    A row that carries no proper name was not written by this program: nothing can belong to it.
+    """
     _remove_dataset_files(store, job)
     shutil.rmtree(store.job_folder(job.id) / "scratch", ignore_errors=True)
+    if not is_name(job.name) or store.bundled(job.name):
+        return
     if job.kind == "train":
         remove_partials(store.run_folder(job.name))
     elif job.kind.startswith("sweep_"):
@@ -151,9 +157,11 @@ def clean_up(store: Store, job: JobRow) -> None:
 
 def can_resume(store: Store, job: JobRow) -> bool:
     """Whether a stopped job has something to go on from."""
+    if not is_name(job.name):
+        return False
     if job.kind == "train":
         return (store.run_folder(job.name) / CHECKPOINT / "training_state.safetensors").is_file()
-    return job.kind.startswith("sweep_") and any((store.sweep_folder(job.name) / "parts").glob("*.npz"))
+    return job.kind.startswith("sweep_") and has_parts(store.sweep_folder(job.name))
 
 
 def read_outcome(folder: Path) -> str:
@@ -164,7 +172,7 @@ def read_outcome(folder: Path) -> str:
 
 def _remove_dataset_files(store: Store, job: JobRow) -> None:
     """Remove the files of a dataset that this job was making; those of a finished one are left alone."""
-    unfinished = [row for row in store.datasets() if row.job_id == job.id and row.facts is None]
+    unfinished = [row for row in store.datasets() if row.job_id == job.id and row.facts is None and is_name(row.name)]
     for row in unfinished:
         for folder in (store.columns_folder(row.name), store.minari_dataset_folder(row.name)):
             shutil.rmtree(folder, ignore_errors=True)

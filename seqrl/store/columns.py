@@ -9,13 +9,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from seqrl.config import DatasetFacts
 from seqrl.files import atomic_write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TAIL_ROWS = 1024
 """Zero rows after the last step of every per-step column, so that a window never leaves the file."""
@@ -76,6 +78,8 @@ class Columns:
         Raises:
             ColumnsMissing: if there are none, or of another version.
         """
+        import pandas as pd  # a third of a second, which a worker that only acts does not need
+
         folder = Path(folder)
         try:
             header = json.loads((folder / "columns.json").read_text())
@@ -217,6 +221,8 @@ class ColumnsWriter:
             file.seek(0)
             self._write_header(name, rows)
         self._stack.close()
+        import pandas as pd
+
         pd.DataFrame(self._rows).to_parquet(self.folder / "episodes.parquet", index=False)
 
 

@@ -95,6 +95,11 @@ def append_part(folder: Path, records: Sequence[EpisodeRecord]) -> None:
     atomic_write_bytes(target, buffer.getvalue())
 
 
+def has_parts(folder: Path) -> bool:
+    """Whether an unfinished sweep has measured anything yet."""
+    return bool(_parts(folder))
+
+
 def read_episodes(folder: Path) -> pd.DataFrame:
     """The episode table, of a finished sweep or of what there is so far.
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import torch
+
 from seqrl.checkpoints import load_model
 from seqrl.config import ReturnSweepSpec
 from seqrl.evaluation import SweepProgress, return_sweep
+from seqrl.jobs import processors
 from seqrl.store import Store
+from seqrl.store.episodes import has_parts
 from seqrl.worker.context import JobContext, Stopped
+
+_MOST_THREADS = 4
 
 
 def run(context: JobContext, spec: ReturnSweepSpec) -> None:
     """Measure, keeping every point as soon as it is complete."""
     store = context.store
+    torch.set_num_threads(min(_MOST_THREADS, processors()))
     context.progress(0.0, "loading the models", now=True)
     models = {name: load_model(store.run_folder(name)) for name in spec.runs}
     done = finished_cells(store, spec)
@@ -35,6 +42,8 @@ def run(context: JobContext, spec: ReturnSweepSpec) -> None:
 
 def finished_cells(store: Store, spec: ReturnSweepSpec) -> set[tuple[str, str, float | None]]:
     """(run, decoding, target) of the points that have all their episodes; target None where none is taken."""
+    if not has_parts(store.sweep_folder(spec.name)):
+        return set()
     episodes = store.sweep_episodes(spec.name)
     counts = episodes.groupby(["run", "decoding", "target"], dropna=False).size()
     cells = counts[counts >= spec.episodes].index
