@@ -21,6 +21,7 @@ OBSERVATIONS = {
             "inner": spaces.Dict({"flags": spaces.MultiBinary(2), "level": spaces.Box(0, 1, (), np.float32)}),
         }
     ),
+    "Unsorted": spaces.Dict(zeta=spaces.Box(-1, 1, (2,), np.float32), alpha=spaces.Discrete(3)),
     "Tuple": spaces.Tuple((spaces.Discrete(2), spaces.Box(-1, 1, (2,), np.float32))),
     "Image": spaces.Box(0, 255, (6, 5, 3), np.uint8),
     "LargeImage": spaces.Box(0, 255, (36, 32, 3), np.uint8),

@@ -14,6 +14,7 @@ from minari.dataset.minari_storage import MinariStorage
 
 from seqrl.config import DatasetFacts, DatasetSpec, SpaceFacts
 from seqrl.datasets.collection import collect
+from seqrl.datasets.importers.spaces import space_from_json
 from seqrl.datasets.minari_files import MinariWriter, minari_id, read_episodes
 from seqrl.datasets.statistics import measure
 from seqrl.environments import facts_of, make_environment
@@ -123,7 +124,9 @@ def compile_columns(
     storage = MinariStorage.read(Path(minari_folder) / "data")
     environment, kwargs, limit = _played_in(storage)
     row = environment_row(environment or "")
-    spaces = storage.observation_space, storage.action_space
+    # Minari's own parser sorts dictionaries; the environment's flattened rows keep the order that it wrote down
+    written = MinariStorage.read_raw_metadata(Path(minari_folder) / "data")
+    spaces = tuple(space_from_json(written[f"{what}_space"], f"{what}_space") for what in ("observation", "action"))
     observation = observation_facts(spaces[0], row.observation_names)
     action = action_facts(spaces[1], row.action_names)
     total = max(storage.total_episodes, 1)
