@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from seqrl.config import DatasetFacts, JobSpec, check_run
+from seqrl.config import DatasetFacts, JobSpec, check_return_sweep, check_run
 from seqrl.store import RunRow, Store
 
 _RUN_POLICY = "run:"
@@ -73,15 +73,17 @@ def _create_run(store: Store, job: Any, job_id: int) -> None:
 
 
 def _create_sweep(store: Store, job: Any, job_id: int) -> None:
+    runs = {name: usable_run(store, name) for name in job.spec.runs}
     environments = {}
-    for name in job.spec.runs:
-        facts = usable_run(store, name).facts
-        if facts.environment is None:
+    for name, run in runs.items():
+        if run.facts.environment is None:
             raise ValueError(f"the run {name} learned from data without an environment; use evaluate open-loop")
-        environments[name] = (facts.environment, tuple(sorted(facts.environment_kwargs.items())))
+        environments[name] = (run.facts.environment, tuple(sorted(run.facts.environment_kwargs.items())))
     if len(set(environments.values())) > 1:
         shown = ", ".join(f"{name} in {environment[0]}" for name, environment in environments.items())
         raise ValueError(f"the runs act in different environments ({shown}); choose runs of one environment")
+    if job.kind == "sweep_rtg":
+        check_return_sweep(job.spec, {name: (run.spec, run.facts) for name, run in runs.items()})
     store.add_sweep(job.spec, job.kind, job_id)
 
 
