@@ -5,11 +5,11 @@ import doctest
 import numpy as np
 import pytest
 import torch
-from acting import actor_for, facts_for
 
 from seqrl import policies
 from seqrl.policies import ActionDecoder, SequencePolicy, decode_categorical, decode_gaussian
 from seqrl.windows import WindowBatch, returns_to_go
+from tests.acting import actor_for, facts_for
 
 
 def policy_for(actor, count=3, targets=60.0, sampled=True, **settings) -> SequencePolicy:

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from acting import actor_for, facts_for
 
 from seqrl.checkpoints import Checkpoint, save_checkpoint
 from seqrl.config import ReturnSweepSpec, RunSpec, TrajectoryTransformerSpec
 from seqrl.evaluation import return_sweep
 from seqrl.probe import Probe
+from tests.acting import actor_for, facts_for
 
 
 def longest(actor, acting="cached", **settings):
