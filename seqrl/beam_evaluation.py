@@ -18,9 +18,8 @@ from seqrl.config import (
     BeamSweepSpec,
     DatasetFacts,
     RunSpec,
-    TrajectoryTransformerSpec,
-    check_planning,
 )
+from seqrl.config.planning import check_beam_sweep
 from seqrl.environments import EnvironmentVector, make_vector
 from seqrl.environments.noise import episode_seed
 from seqrl.models.trajectory_transformer import TrajectoryTransformer
@@ -56,19 +55,6 @@ class BeamSweepProgress(NamedTuple):
 def beam_cells(spec: BeamSweepSpec) -> list[BeamCell]:
     """The points of a beam sweep in the order in which they are measured."""
     return [BeamCell(run, width, horizon) for run in spec.runs for width, horizon in spec.cells()]
-
-
-def check_beam_sweep(spec: BeamSweepSpec, runs: Mapping[str, RunSpec]) -> None:
-    """Refuse a sweep that its runs cannot make.
-
-    Raises:
-        ValueError: one sentence with the value and the remedy.
-    """
-    for name in spec.runs:
-        model = runs[name].model
-        if not isinstance(model, TrajectoryTransformerSpec):
-            raise ValueError(f"the run {name} is a {model.kind} and cannot plan; choose a Trajectory Transformer")
-        check_planning(spec.planning, model)
 
 
 def beam_sweep(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from seqrl.config.base import Name, Spec, setting
 from seqrl.config.models import TrajectoryTransformerSpec
+from seqrl.config.training import RunSpec
 
 
 class SamplingSpec(Spec):
@@ -142,3 +144,16 @@ def check_planning(planning: PlanningSpec, model: TrajectoryTransformerSpec) -> 
             f"context is {planning.context} but the model sees {model.context_length} transitions; "
             f"choose at most {model.context_length}"
         )
+
+
+def check_beam_sweep(spec: BeamSweepSpec, runs: Mapping[str, RunSpec]) -> None:
+    """Refuse a sweep that its runs cannot make.
+
+    Raises:
+        ValueError: one sentence with the value and the remedy.
+    """
+    for name in spec.runs:
+        model = runs[name].model
+        if not isinstance(model, TrajectoryTransformerSpec):
+            raise ValueError(f"the run {name} is a {model.kind} and cannot plan; choose a Trajectory Transformer")
+        check_planning(spec.planning, model)
