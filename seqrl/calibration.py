@@ -111,7 +111,8 @@ def points(episodes: pd.DataFrame, *, by: Sequence[str] = _CELL, seed: int = 0) 
     Returns:
         One row a cell, words in order of first appearance, numbers by size: the columns of
         ``by``, ``n``, ``mean``, ``std`` (population), ``low``, ``high`` (environment's reward), ``comparable`` (mean in
-        the unit of the target), ``length`` (mean steps) when known, and ``conditioned`` when there are targets.
+        the unit of the target), ``length`` (mean steps) when known, ``chosen`` (mean of what a model asked for where
+        the choice was its own, else NaN) when there is such a cell, and ``conditioned`` when there are targets.
     """
     by = list(by)
     columns = [*by, "n", "mean", "std", "low", "high", "comparable"]
@@ -129,6 +130,8 @@ def points(episodes: pd.DataFrame, *, by: Sequence[str] = _CELL, seed: int = 0) 
         row |= {"low": math.nan, "high": math.nan, "comparable": cell["_comparable"].mean()}
         if "length" in cell:
             row["length"] = cell["length"].mean()
+        if "chosen_return" in cell:
+            row["chosen"] = cell["chosen_return"].mean()
         rows.append(row)
         samples.append(achieved)
     _fill_intervals(rows, samples, seed)
@@ -166,7 +169,7 @@ def calibration(points: pd.DataFrame, targets: Iterable[float] | None = None) ->
     """How far achieved is from asked, for every run and decoding.
 
     Args:
-        points: as `points` returns them, measured so far.
+        points: as `points` returns them, measured so far; where a model chose what to ask for, nothing is compared.
         targets: what a run without targets is compared with; None takes all targets among the points.
 
     Returns:
@@ -178,6 +181,8 @@ def calibration(points: pd.DataFrame, targets: Iterable[float] | None = None) ->
     if points.empty:
         names = ["run", "decoding", "conditioned", "targets", "mae", "bias", "rank_correlation", "best"]
         return pd.DataFrame(columns=names)
+    if "chosen" in points:
+        points = points[points["chosen"].isna()]
     asked = sorted(set(points["target"].dropna()) if targets is None else set(targets))
     rows = []
     for (run, decoding), cells in points.groupby(["run", "decoding"], sort=False):

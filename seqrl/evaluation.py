@@ -6,8 +6,10 @@ and target, its sampling noise follows from the same seed, and the batch that it
 sweep can be cut into chunks, stopped and resumed.
 
 A run that takes no target (behaviour cloning) does the same whatever is asked. It is measured once for each decoding,
-as a cell whose target is None. A Trajectory Transformer plans: of the futures that its beam search imagines it
-takes the one whose predicted return is nearest to what is asked for.
+as a cell whose target is None. Such a cell is also where a model is left to choose what to ask for: a Decision
+Transformer with a return head does so anew at every step, and the record keeps what it chose first. A Trajectory
+Transformer plans: of the futures that its beam search imagines it takes the one whose predicted return is nearest to
+what is asked for, or the best one where the choice is its own.
 """
 
 from __future__ import annotations
@@ -28,13 +30,14 @@ from seqrl.config import (
     PlanningSpec,
     ReturnSweepSpec,
     RunSpec,
+    can_choose,
     check_return_sweep,
     offered_decodings,
 )
 from seqrl.config.models import ActionModelSpec
 from seqrl.environments import EnvironmentVector, make_vector
 from seqrl.environments.noise import episode_seed
-from seqrl.models.decision_transformer import ActionTransformer
+from seqrl.models.action_model import ActionModel
 from seqrl.models.trajectory_transformer import TrajectoryTransformer
 from seqrl.planning import PlannedDecision, PlanningPolicy
 from seqrl.policies import Decision, SequencePolicy
@@ -53,7 +56,7 @@ _WIDE = 128
 
 
 class Cell(NamedTuple):
-    """A point of a sweep: what is measured ``spec.episodes`` times. ``target`` is None where none is taken."""
+    """A point of a sweep, measured ``spec.episodes`` times; ``target`` is None where none is taken, or none given."""
 
     run: str
     decoding: Decoding
@@ -63,7 +66,7 @@ class Cell(NamedTuple):
 class Actor(NamedTuple):
     """A trained run that can act: its model in evaluation mode, its spec, and the facts of its data."""
 
-    model: ActionTransformer | TrajectoryTransformer
+    model: ActionModel | TrajectoryTransformer
     spec: RunSpec
     facts: DatasetFacts
 
@@ -93,7 +96,9 @@ def sweep_cells(spec: ReturnSweepSpec, runs: Mapping[str, tuple[RunSpec, Dataset
     cells = []
     for run in spec.runs:
         model, facts = runs[run][0].model, runs[run][1]
-        targets = (None,) if isinstance(model, BehaviourCloningSpec) else spec.targets
+        targets: tuple[float | None, ...] = (None,) if isinstance(model, BehaviourCloningSpec) else spec.targets
+        if spec.model_chooses and can_choose(model):
+            targets = (*targets, None)
         offered = offered_decodings(model, facts)
         cells += [
             Cell(run, decoding, target) for decoding in spec.decodings if decoding in offered for target in targets
@@ -103,7 +108,7 @@ def sweep_cells(spec: ReturnSweepSpec, runs: Mapping[str, tuple[RunSpec, Dataset
 
 def return_sweep(
     spec: ReturnSweepSpec,
-    models: Mapping[str, Actor | tuple[ActionTransformer | TrajectoryTransformer, RunSpec, DatasetFacts]],
+    models: Mapping[str, Actor | tuple[ActionModel | TrajectoryTransformer, RunSpec, DatasetFacts]],
     *,
     done: Collection[tuple[str, str, float | None]] = (),
     should_stop: Callable[[], bool] = lambda: False,
@@ -164,6 +169,7 @@ def play(
     vector: EnvironmentVector,
     *,
     temperature: float = 1.0,
+    optimism: float = 10.0,
     acting: Literal["cached", "window"] = "cached",
     precision: Literal["fp32", "bf16"] = "fp32",
     planning: PlanningSpec | None = None,
@@ -177,6 +183,7 @@ def play(
         plans: the episodes; they may belong to different cells.
         vector: of the actor's environment.
         temperature: of sampled episodes.
+        optimism: where the model chooses what to ask for, see `SequencePolicy`.
         acting: see `SequencePolicy`.
         precision: see `SequencePolicy`.
         planning: of a Trajectory Transformer; None takes the defaults.
@@ -187,7 +194,7 @@ def play(
         The episodes that ended at a step, in the order of the plans.
     """
     seeds = [plan.seed for plan in plans]
-    policy = _policy(actor, plans, temperature, acting, precision, planning or PlanningSpec())
+    policy = _policy(actor, plans, temperature, optimism, acting, precision, planning or PlanningSpec())
     trace = _Trace(len(plans))
     observations = vector.reset(seeds)
     running = np.arange(len(plans))
@@ -224,6 +231,7 @@ def _policy(
     actor: Actor,
     plans: Sequence[Plan],
     temperature: float,
+    optimism: float,
     acting: Literal["cached", "window"],
     precision: Literal["fp32", "bf16"],
     planning: PlanningSpec,
@@ -241,6 +249,7 @@ def _policy(
         targets=targets,
         sampled=np.array([plan.cell.decoding == "sampled" for plan in plans]),
         temperature=temperature,
+        optimism=optimism,
         acting=acting,
         precision=precision,
     )
@@ -264,6 +273,7 @@ def _play_in_chunks(
             chunk,
             vector,
             temperature=spec.temperature,
+            optimism=spec.optimism,
             acting=spec.acting,
             precision=acting_precision(spec, actor),
             planning=spec.planning,
@@ -347,6 +357,8 @@ class _Trace:
         cell: dict[str, float] = {}
         if discount < 1:
             cell["discounted_return"] = float(steps["rewards"] @ discount ** np.arange(length))
+        if plan.cell.target is None and not math.isnan(steps["returns_to_go"][0]):
+            cell["chosen_return"] = float(steps["returns_to_go"][0])
         return EpisodeRecord(
             run=plan.cell.run,
             decoding=plan.cell.decoding,

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from seqrl.config import DatasetFacts, OpenLoopSpec, RunSpec, TrajectoryTransformerSpec
-from seqrl.models.decision_transformer import ActionTransformer
+from seqrl.models.action_model import ActionModel
 from seqrl.models.heads import action_scale
 from seqrl.models.trajectory_transformer import TrajectoryTransformer
 from seqrl.registry import MODELS, resolve
@@ -80,7 +80,7 @@ def evaluate(
         on_progress(0.8 * min(1.0, done * _WINDOWS_AT_ONCE / count), f"{totals.steps:,} steps compared")
     on_progress(0.8, "asking for other returns")
     response = None
-    if isinstance(model, ActionTransformer) and model.conditioned:
+    if isinstance(model, ActionModel) and model.conditioned:
         response = _response(spec, model, columns, episodes)
     result = {
         "episodes": len(episodes),
@@ -205,7 +205,7 @@ def _pieces(model: Any, run: RunSpec, columns: Columns, episodes: np.ndarray) ->
         yield _Piece(predicted, recorded.numpy(), batch.timesteps.numpy(), batch.mask.numpy())
 
 
-def _answers(model: ActionTransformer, batch: WindowBatch) -> np.ndarray:
+def _answers(model: ActionModel, batch: WindowBatch) -> np.ndarray:
     """(B, L, A) the likeliest actions at every step, or (B, L, M) the likeliest values."""
     decoded = model.head.decode(model(batch).flatten(0, 1)).unflatten(0, batch.mask.shape)
     if model.head.kind == "categorical":
@@ -237,7 +237,7 @@ def _tiles(index: WindowIndex, length: int) -> Iterator[tuple[np.ndarray, np.nda
         yield episode[first : first + _WINDOWS_AT_ONCE], start[first : first + _WINDOWS_AT_ONCE]
 
 
-def _response(spec: OpenLoopSpec, model: ActionTransformer, columns: Columns, episodes: np.ndarray) -> dict[str, Any]:
+def _response(spec: OpenLoopSpec, model: ActionModel, columns: Columns, episodes: np.ndarray) -> dict[str, Any]:
     """What the model answers at recorded steps when their whole episode is asked for another return.
 
     A request of ``target`` for an episode that paid G shifts every return-to-go of its window by ``target - G``. With a
@@ -272,7 +272,7 @@ def _response(spec: OpenLoopSpec, model: ActionTransformer, columns: Columns, ep
     }
 
 
-def _last_answers(model: ActionTransformer, batch: WindowBatch, last: Tensor) -> np.ndarray:
+def _last_answers(model: ActionModel, batch: WindowBatch, last: Tensor) -> np.ndarray:
     """(B, O): probabilities side by side, or actions, at the last real step of every window."""
     outputs = model(batch)[torch.arange(len(last)), last]
     decoded = model.head.decode(outputs)

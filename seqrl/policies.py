@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from seqrl.config import DatasetFacts, SpaceFacts, discounted_bounds
-from seqrl.config.models import ActionModelSpec
+from seqrl.config.models import ActionModelSpec, RvsSpec
 from seqrl.environments.noise import EpisodeNoise
-from seqrl.models.decision_transformer import ActionTransformer
+from seqrl.models.action_model import ActionModel
+from seqrl.models.decision_transformer import DecisionTransformer
 
 
 @dataclass(frozen=True)
@@ -152,13 +153,15 @@ class SequencePolicy:
     would otherwise blow up any difference between what was asked and what is achieved.
 
     Args:
-        model: a `DecisionTransformer` or `BehaviourCloning` in evaluation mode.
+        model: a `DecisionTransformer`, `BehaviourCloning` or `RvsNetwork` in evaluation mode.
         spec: of the model.
         facts: of the data that it learned from.
         seeds: (n,) of the episodes; key of their sampling noise.
         targets: (n,) asked for at the first step, in the unit of the data; ignored by models without return tokens.
+            NaN lets the model choose at every step, which takes a return head.
         sampled: (n,) bool, draw the action instead of taking the likeliest.
         temperature: of the draws.
+        optimism: of a model that chooses, see `ReturnHead.choose`.
         precision: number format of the transformer's blocks while acting.
         acting: "window" recomputes the last K steps at every step; "cached" reuses keys and values, so that the
             context grows to K steps, starts again with the last K/2, and so on.
@@ -166,23 +169,25 @@ class SequencePolicy:
 
     def __init__(
         self,
-        model: ActionTransformer,
-        spec: ActionModelSpec,
+        model: ActionModel,
+        spec: ActionModelSpec | RvsSpec,
         facts: DatasetFacts,
         *,
         seeds: Sequence[int],
         targets: np.ndarray,
         sampled: np.ndarray,
         temperature: float = 1.0,
+        optimism: float = 10.0,
         acting: Literal["cached", "window"] = "cached",
         precision: Literal["fp32", "bf16"] = "fp32",
     ) -> None:
         self.model, self.facts, self.temperature, self.acting = model, facts, temperature, acting
-        self.context_length = spec.context_length
+        self.context_length, self.optimism = spec.context_length, optimism
         self.conditioned, self.discount = model.conditioned, model.discount
         self.timestep = 0
         self.sampled = np.asarray(sampled, dtype=bool)
         self.returns_to_go = np.asarray(targets, dtype=np.float64) if self.conditioned else np.zeros(len(seeds))
+        self._chooses = np.isnan(self.returns_to_go)
         self._decoder = ActionDecoder(facts.action, model.head.kind)
         self._noise = EpisodeNoise(seeds, self._decoder.noise_width, "sampling", normal=self._decoder.normal)
         self._history = _History(len(seeds), 2 * self.context_length, facts)
@@ -196,6 +201,7 @@ class SequencePolicy:
         Args:
             observations: (n, *observation) of the present timestep.
         """
+        self._choose(observations)
         self._history.begin_step(observations, self.returns_to_go, self.context_length)
         outputs = self._outputs().cpu().numpy()
         noise = self._noise.at(self.timestep)
@@ -218,11 +224,21 @@ class SequencePolicy:
     def keep(self, running: np.ndarray) -> None:
         """Drop the episodes where ``running``, (n,) bool, is false."""
         self.returns_to_go, self.sampled = self.returns_to_go[running], self.sampled[running]
+        self._chooses = self._chooses[running]
         self._noise.keep(running)
         rows = torch.from_numpy(np.asarray(running))
         self._history.keep(rows)
         if self._state is not None and len(self.sampled):
             self._state.keep(rows)
+
+    def _choose(self, observations: np.ndarray) -> None:
+        """Let the model say what to ask for, where that is left to it."""
+        rows = self._chooses
+        if rows.any():
+            assert isinstance(self.model, DecisionTransformer)  # noqa: S101
+            chosen = self.model.choose_return(torch.from_numpy(observations[rows]), self.timestep, self.optimism)
+            self.returns_to_go = self.returns_to_go.copy()
+            self.returns_to_go[rows] = chosen.cpu().numpy()
 
     def _outputs(self) -> Tensor:
         """What the model says at the present timestep, see `ActionHead.decode`."""

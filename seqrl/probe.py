@@ -17,9 +17,9 @@ import torch
 
 from seqrl.checkpoints import load_model
 from seqrl.config import DatasetFacts, RunSpec
-from seqrl.config.models import ActionModelSpec
+from seqrl.config.models import ACTING_SPECS, ActionModelSpec, RvsSpec
 from seqrl.environments.replay import Replay
-from seqrl.models.decision_transformer import ActionTransformer
+from seqrl.models.action_model import ActionModel
 from seqrl.policies import context_steps
 from seqrl.store.records import EpisodeRecord
 from seqrl.windows import WindowBatch
@@ -76,7 +76,7 @@ class Attention:
 
 
 class Probe:
-    """A trained Decision Transformer or behaviour cloning, to be asked.
+    """A trained Decision Transformer, behaviour cloning or RvS, to be asked.
 
     Args:
         model: in evaluation mode, on the CPU.
@@ -87,11 +87,11 @@ class Probe:
         ValueError: if the run is of another kind.
     """
 
-    def __init__(self, model: ActionTransformer, spec: RunSpec, facts: DatasetFacts) -> None:
-        if not isinstance(spec.model, ActionModelSpec):
+    def __init__(self, model: ActionModel, spec: RunSpec, facts: DatasetFacts) -> None:
+        if not isinstance(spec.model, ACTING_SPECS):
             raise ValueError(f"the run {spec.name} plans instead of answering a target; choose a DT or BC run")
         self.model, self.spec, self.facts = model, spec, facts
-        self.settings: ActionModelSpec = spec.model
+        self.settings: ActionModelSpec | RvsSpec = spec.model
 
     @classmethod
     def open(cls, run_folder: Path) -> Probe:
@@ -152,7 +152,13 @@ class Probe:
         return self._curve(asked, outputs.double())
 
     def attention(self, history: History, step: int, *, acting: Literal["cached", "window"] = "cached") -> Attention:
-        """Attention of every layer and head at a step, and at the steps before it in the context."""
+        """Attention of every layer and head at a step, and at the steps before it in the context.
+
+        Raises:
+            ValueError: if the run has no attention.
+        """
+        if not isinstance(self.settings, ActionModelSpec):
+            raise ValueError(f"{self.spec.name} is a plain network without attention; choose a DT or BC run")
         seen = self._seen(history, step, acting)
         steps = np.arange(seen.start, step + 1)
         batch = WindowBatch(
@@ -164,7 +170,7 @@ class Probe:
         )
         layers: list[torch.Tensor] = []
         with torch.inference_mode():
-            self.model(batch, seen=layers)
+            self.model.forward(batch, seen=layers)  # type: ignore[call-arg]
         kinds = ("R", "s", "a") if self.conditioned else ("s", "a")
         asked = slice(kinds.index("s"), None, len(kinds))
         # the last layer is computed for the observation tokens alone, the others for every token

@@ -34,7 +34,8 @@ def facts_for(environment: str, max_episode_steps: int | None = None, **changes)
 def actor_for(facts: DatasetFacts, name: str = "dt", sharpness: float = 40.0, **settings) -> Actor:
     """A small model whose random weights were made large enough for requests and states to change its mind."""
     values = {"kind": "dt", "embedding_dim": 16, "layers": 2, "heads": 2, "context_length": 5, "dropout": 0.0}
-    spec = RunSpec(name=name, dataset="data", model=parse_model(values | settings))
+    kept = {key: value for key, value in (values | settings).items() if value is not None}
+    spec = RunSpec(name=name, dataset="data", model=parse_model(kept))
     model = resolve(MODELS[spec.model.kind].model).build(spec.model, facts, seed=3).eval()
     with torch.no_grad():
         model.predict_action.weight.mul_(sharpness)

@@ -180,3 +180,23 @@ def test_order_of_cells_does_not_change_the_figures():
     cells = {("dt", "sampled", float(target)): [target, target + 10] for target in (3, 1, 2)}
     tables = [points(episode_table(dict(order))) for order in itertools.permutations(cells.items())]
     assert all(table.equals(tables[0]) for table in tables)
+
+
+def test_a_choice_of_the_model_is_a_point_of_its_own_and_compared_with_nothing():
+    table = pd.DataFrame(
+        {
+            "run": "dt",
+            "decoding": "sampled",
+            "target": [10.0, 10.0, math.nan, math.nan],
+            "chosen_return": [math.nan, math.nan, 40.0, 50.0],
+            "achieved_return": [8.0, 10.0, 30.0, 31.0],
+        }
+    )
+    measured, errors = summarise(table)
+    choice = measured[measured["target"].isna()].iloc[0]
+    assert (choice["chosen"], choice["mean"], bool(choice["conditioned"])) == (45.0, 30.5, False)
+    assert math.isnan(measured[measured["target"] == 10.0]["chosen"].iloc[0])
+    assert errors[["conditioned", "mae", "best"]].to_numpy().tolist() == [[True, 1.0, 9.0]]
+    only_choice = summarise(table[table["target"].isna()])[1]
+    assert only_choice.empty
+    assert sentence(only_choice) == "No point is measured yet."

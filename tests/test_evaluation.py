@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from acting import actor_for, facts_for
 
 from seqrl import evaluation
 from seqrl.config import ReturnSweepSpec
 from seqrl.environments import make_vector
 from seqrl.evaluation import Cell, Plan, acting_precision, episode_seed, play, return_sweep, sweep_cells
 from seqrl.rendering import Replay
+from tests.acting import actor_for, facts_for
 
 ARRAYS = ("actions", "rewards", "returns_to_go", "action_probabilities")
 
@@ -279,3 +279,52 @@ def test_an_environment_without_a_limit_ends_where_the_data_ends():
     assert max(lengths) == 9
     longest = next(record for cell in cells for record in cell if record.length == 9)
     assert len(Replay(longest, facts, render_mode=None).observations()) == 10
+
+
+def chooser(environment="CartPole-v1"):
+    """A Decision Transformer whose return head, of random weights, was made to have opinions."""
+    actor = actor_for(facts_for(environment), return_head="bins")
+    actor.model.return_head.set_span(0.0, 99.0)
+    with torch.no_grad():
+        actor.model.return_head.predict.weight.mul_(100)
+    return actor
+
+
+def test_a_model_that_chooses_is_one_more_cell_and_asks_anew_at_every_step(measured):
+    spec, actor = sweep_of(model_chooses=True, optimism=3.0), chooser()
+    cells = list(return_sweep(spec, {"dt": actor}))
+    assert [(records[0].decoding, records[0].target) for records in cells].count(("sampled", None)) == 1
+    assert len(cells) == 8
+    for record in (record for records in cells for record in records):
+        assert ("chosen_return" in record.cell) == (record.target is None)
+        if record.target is None:
+            observations = Replay(record, actor.facts, render_mode=None).observations()
+            said = [
+                float(actor.model.choose_return(torch.from_numpy(seen[None]), t, 3.0)[0])
+                for t, seen in enumerate(observations[:-1])
+            ]
+            assert record.returns_to_go.tolist() == said
+            assert record.cell["chosen_return"] == said[0]
+    chosen = [r for records in cells for r in records if r.target is None]
+    assert len({value for record in chosen for value in record.returns_to_go}) > 3
+
+
+def test_cells_of_a_choice_that_are_measured_are_not_measured_again():
+    spec, actor = sweep_of(model_chooses=True), chooser()
+    done = [("dt", "sampled", None), ("dt", "greedy", math.nan)]
+    assert all(records[0].target is not None for records in return_sweep(spec, {"dt": actor}, done=done))
+
+
+def test_a_choice_is_refused_where_no_run_can_choose(cartpole):
+    with pytest.raises(ValueError, match="train a Decision Transformer with return_head bins"):
+        list(return_sweep(sweep_of(model_chooses=True), {"dt": cartpole}))
+
+
+def test_rvs_is_asked_like_a_decision_transformer():
+    actor = actor_for(facts_for("CartPole-v1"), kind="rvs", heads=None, context_length=None)
+    records = by_name(return_sweep(sweep_of(), {"dt": actor}))
+    windowed = by_name(return_sweep(sweep_of(acting="window"), {"dt": actor}))
+    assert len(records) == 24
+    assert all(same(windowed[key], record) for key, record in records.items())
+    asked = {key[2]: tuple(record.actions[:3]) for key, record in records.items() if key[1] == "greedy"}
+    assert len(set(asked.values())) > 1

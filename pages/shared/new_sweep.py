@@ -15,6 +15,7 @@ from seqrl.config import (
     PlanningSpec,
     ReturnSweepJob,
     ReturnSweepSpec,
+    can_choose,
     check_return_sweep,
     offered_decodings,
 )
@@ -75,9 +76,14 @@ def new_sweep(store: Store, runs: Sequence[RunRow]) -> str | None:
             temperature = forms.field(ReturnSweepSpec, "temperature", "temperature")
         with right:
             seed = forms.field(ReturnSweepSpec, "seed", "sweep.seed")
+        choosing = any(can_choose(row.spec.model) for row in asked)
+        model_chooses = choosing and forms.field(ReturnSweepSpec, "model_chooses", "model_chooses")
         planning: dict[str, object] = {}
         with st.expander("More settings", icon=":material/tune:"):
             acting = forms.field(ReturnSweepSpec, "acting", "acting")
+            optimism = ReturnSweepSpec.model_fields["optimism"].default
+            if model_chooses:
+                optimism = forms.field(ReturnSweepSpec, "optimism", "optimism")
             if any(row.spec.model.kind == "tt" for row in asked):
                 st.markdown("**Planning** of Trajectory Transformers, which take the future nearest to the target")
                 planning = forms.fields(PlanningSpec, "plan.", skip=TOKEN_SAMPLING, advanced_title="")
@@ -91,6 +97,8 @@ def new_sweep(store: Store, runs: Sequence[RunRow]) -> str | None:
                 episodes=episodes,
                 decodings=decodings,
                 temperature=temperature,
+                model_chooses=model_chooses,
+                optimism=optimism,
                 acting=acting,
                 planning=PlanningSpec.model_validate(planning),
                 seed=seed,

@@ -122,7 +122,7 @@ def filmed(sweep: SweepRow, data: Measured) -> dict[float, int]:
 
     Sampled episodes where there are any; only the most typical ones of each target are looked up.
     """
-    listening = [run for run, kind in data.kinds.items() if kind in ("dt", "tt")]
+    listening = [run for run, kind in data.kinds.items() if kind in ("dt", "tt", "rvs")]
     asked = data.episodes[data.episodes["run"].isin(listening[:1]) & data.episodes["target"].notna()]
     sampled = asked[asked["decoding"] == "sampled"]
     asked = sampled if len(sampled) else asked

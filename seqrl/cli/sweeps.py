@@ -43,6 +43,9 @@ def rtg(
     ] = None,
     episodes: Episodes = 10,
     decoding: Annotated[str, typer.Option(help="sampled, greedy or both.")] = "both",
+    model_choice: Annotated[
+        bool, typer.Option("--model-choice", help="Also let models with a return head choose what to ask for.")
+    ] = False,
     seed: Seed = 0,
     name: SweepName = None,
     overrides: Overrides = None,
@@ -59,6 +62,7 @@ def rtg(
         "targets": list(parse_numbers(targets) if targets else default_targets(here, runs)),
         "episodes": episodes,
         "decodings": _DECODINGS[decoding],
+        "model_chooses": model_choice,
         "seed": seed,
     }
     spec = ReturnSweepSpec.model_validate(apply_overrides(values, overrides or []))
@@ -69,7 +73,8 @@ def rtg(
         if as_json:
             typer.echo(json.dumps(result, indent=2))
             return
-        show_table(result["points"], False, _POINT_COLUMNS, empty="nothing was measured")
+        columns = (*_POINT_COLUMNS, "chosen") if spec.model_chooses else _POINT_COLUMNS
+        show_table(result["points"], False, columns, empty="nothing was measured")
         show_table(result["calibration"], False, _CALIBRATION_COLUMNS, empty="nothing was measured")
 
     here.run(ReturnSweepJob(spec=spec), as_json=as_json, detach=detach, on_success=done)

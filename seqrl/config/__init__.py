@@ -36,14 +36,16 @@ from seqrl.config.models import (
     BehaviourCloningSpec,
     DecisionTransformerSpec,
     ModelSpec,
+    RvsSpec,
     TrajectoryTransformerSpec,
     parse_model,
 )
-from seqrl.config.planning import BeamSweepSpec, PlanningSpec, SamplingSpec, check_planning
+from seqrl.config.planning import BeamSweepSpec, PlanningSpec, SamplingSpec, check_beam_sweep, check_planning
 from seqrl.config.sweeps import (
     Decoding,
     RenderSpec,
     ReturnSweepSpec,
+    can_choose,
     check_return_sweep,
     discounted_bounds,
     offered_decodings,
@@ -76,6 +78,7 @@ __all__ = [
     "ReturnSweepJob",
     "ReturnSweepSpec",
     "RunSpec",
+    "RvsSpec",
     "SamplingSpec",
     "SpaceFacts",
     "Spec",
@@ -83,6 +86,8 @@ __all__ = [
     "TrainingSpec",
     "TrajectoryTransformerSpec",
     "apply_overrides",
+    "can_choose",
+    "check_beam_sweep",
     "check_planning",
     "check_return_sweep",
     "check_run",

@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter, model_validator
 from seqrl.config.base import Spec, setting
 
 Activation = Literal["relu", "gelu", "gelu_tanh", "silu", "tanh"]
+ActionHead = Literal["auto", "categorical", "tanh", "gaussian", "linear"]
 
 
 class TransformerSpec(Spec):
@@ -59,7 +60,7 @@ class ActionModelSpec(TransformerSpec):
         "How numbers become tokens: one linear map (the paper) or a small network.",
         advanced=True,
     )
-    action_head: Literal["auto", "categorical", "tanh", "gaussian", "linear"] = setting(
+    action_head: ActionHead = setting(
         "auto",
         "Action head",
         "Categorical for discrete actions; for continuous ones tanh (within the bounds, L2 loss), linear (the same "
@@ -96,6 +97,22 @@ class DecisionTransformerSpec(ActionModelSpec):
         le=100,
         advanced=True,
     )
+    return_head: Literal["none", "bins", "expectile"] = setting(
+        "none",
+        "Return head",
+        "Also learn which returns are attainable from a state, so that a sweep can let the model choose what to ask "
+        "for: as a distribution over bins, or as an upper expectile.",
+        advanced=True,
+    )
+    return_expectile: float = setting(
+        0.99,
+        "Expectile",
+        "Of an expectile return head: 0.5 is the mean, towards 1 the best that the data shows.",
+        gt=0,
+        lt=1,
+        step=0.01,
+        advanced=True,
+    )
 
 
 class BehaviourCloningSpec(ActionModelSpec):
@@ -110,6 +127,44 @@ class BehaviourCloningSpec(ActionModelSpec):
         le=1,
         step=0.05,
     )
+
+
+class RvsSpec(Spec):
+    """RvS: a plain network given observation and target (Emmons et al. 2022), the baseline without a sequence."""
+
+    kind: Literal["rvs"] = "rvs"
+    embedding_dim: int = setting(256, "Width", "Numbers in each hidden layer.", ge=8, le=4096)
+    layers: int = setting(2, "Layers", "Hidden layers.", ge=1, le=16)
+    dropout: float = setting(0.1, "Dropout", "Share of activations silenced while training.", ge=0, lt=1, step=0.05)
+    activation: Activation = setting("relu", "Activation", "Non-linearity of the hidden layers.", advanced=True)
+    action_head: ActionHead = setting(
+        "auto",
+        "Action head",
+        "Categorical for discrete actions; for continuous ones tanh (within the bounds, L2 loss), linear (the same "
+        "without bounds) or Gaussian.",
+    )
+    discount: float = setting(
+        1.0,
+        "Discount γ",
+        "1 counts every reward alike; with less, targets are discounted too.",
+        gt=0,
+        le=1,
+        step=0.01,
+        advanced=True,
+    )
+    return_scale: float | None = setting(
+        None,
+        "Return scale",
+        "Returns-to-go are divided by this; empty takes the largest absolute return in the data.",
+        unit="reward",
+        gt=0,
+        advanced=True,
+    )
+
+    @property
+    def context_length(self) -> int:
+        """It sees the present step only."""
+        return 1
 
 
 class TrajectoryTransformerSpec(TransformerSpec):
@@ -139,8 +194,12 @@ class TrajectoryTransformerSpec(TransformerSpec):
 
 
 ModelSpec = Annotated[
-    DecisionTransformerSpec | BehaviourCloningSpec | TrajectoryTransformerSpec, Field(discriminator="kind")
+    DecisionTransformerSpec | BehaviourCloningSpec | TrajectoryTransformerSpec | RvsSpec,
+    Field(discriminator="kind"),
 ]
+
+ACTING_SPECS = (ActionModelSpec, RvsSpec)
+"""Models that answer an observation with an action; the others plan."""
 
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(ModelSpec)
 

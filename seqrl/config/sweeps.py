@@ -10,7 +10,13 @@ from pydantic import Field, model_validator
 
 from seqrl.config.base import Name, Spec, setting
 from seqrl.config.facts import DatasetFacts
-from seqrl.config.models import ActionModelSpec, DecisionTransformerSpec, TrajectoryTransformerSpec, TransformerSpec
+from seqrl.config.models import (
+    ACTING_SPECS,
+    DecisionTransformerSpec,
+    ModelSpec,
+    RvsSpec,
+    TrajectoryTransformerSpec,
+)
 from seqrl.config.planning import PlanningSpec, check_planning
 from seqrl.config.training import RunSpec
 
@@ -37,6 +43,21 @@ class ReturnSweepSpec(Spec):
     )
     temperature: float = setting(
         1.0, "Temperature", "Below 1 sharpens the sampled probabilities, above 1 flattens them.", gt=0, le=10, step=0.1
+    )
+    model_chooses: bool = setting(
+        False,
+        "Let the model choose",
+        "Also measure what models with a return head achieve when they choose at every step what to ask for.",
+    )
+    optimism: float = setting(
+        10.0,
+        "Optimism κ",
+        "How far a model that chooses leans towards high returns: the likeliest of the tilted ones P(R) exp(κ R), R "
+        "from 0 to 1 over the data's returns.",
+        ge=0,
+        le=1000,
+        step=1.0,
+        advanced=True,
     )
     acting: Literal["cached", "window"] = setting(
         "cached",
@@ -69,17 +90,27 @@ class ReturnSweepSpec(Spec):
         return self
 
 
-def offered_decodings(model: TransformerSpec, facts: DatasetFacts) -> tuple[Decoding, ...]:
+def offered_decodings(model: ModelSpec, facts: DatasetFacts) -> tuple[Decoding, ...]:
     """How a model's actions can be chosen.
 
     A tanh head names one action, so there is nothing to draw from; a Trajectory Transformer draws what it plans with.
     """
-    if not isinstance(model, ActionModelSpec):
+    if not isinstance(model, ACTING_SPECS):
         return ("sampled",)
     action = facts.action
     bounded = None not in (*action.low, *action.high)
     fixed = action.kind == "box" and model.action_head != "gaussian" and bounded
     return ("greedy",) if fixed else ("sampled", "greedy")
+
+
+def can_choose(model: ModelSpec) -> bool:
+    """Whether a model can choose by itself what return to ask for.
+
+    A Decision Transformer with a return head can, and a Trajectory Transformer, which then takes its best plan.
+    """
+    if isinstance(model, TrajectoryTransformerSpec):
+        return True
+    return isinstance(model, DecisionTransformerSpec) and model.return_head != "none"
 
 
 def check_return_sweep(spec: ReturnSweepSpec, runs: Mapping[str, tuple[RunSpec, DatasetFacts]]) -> None:
@@ -91,6 +122,11 @@ def check_return_sweep(spec: ReturnSweepSpec, runs: Mapping[str, tuple[RunSpec, 
     Raises:
         ValueError: one sentence with the value and the remedy.
     """
+    if spec.model_chooses and not any(can_choose(run.model) for run, _ in runs.values()):
+        raise ValueError(
+            f"model_chooses is true but {', '.join(runs)} cannot tell which returns are attainable; "
+            "train a Decision Transformer with return_head bins"
+        )
     for name, (run, facts) in runs.items():
         model = run.model
         if isinstance(model, TrajectoryTransformerSpec):
@@ -102,7 +138,7 @@ def check_return_sweep(spec: ReturnSweepSpec, runs: Mapping[str, tuple[RunSpec, 
                 f"decodings is sampled but the tanh head of {name} gives one action without chances; "
                 "choose greedy, or train with action_head gaussian"
             )
-        if isinstance(model, DecisionTransformerSpec) and model.discount < 1:
+        if isinstance(model, DecisionTransformerSpec | RvsSpec) and model.discount < 1:
             low, high = discounted_bounds(facts, model.discount, facts.step_limit)
             wrong = next((target for target in spec.targets if not low <= target <= high), None)
             if wrong is not None:

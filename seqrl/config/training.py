@@ -6,7 +6,7 @@ from typing import Literal
 
 from seqrl.config.base import Name, Spec, setting
 from seqrl.config.facts import DatasetFacts
-from seqrl.config.models import ActionModelSpec, ModelSpec, TrajectoryTransformerSpec
+from seqrl.config.models import ACTING_SPECS, ActionModelSpec, ModelSpec, TrajectoryTransformerSpec
 
 
 class TrainingSpec(Spec):
@@ -114,6 +114,14 @@ def check_run(spec: RunSpec, facts: DatasetFacts) -> None:
                 f"max_timestep is {model.max_timestep} but {where} episodes last up to {needed} steps; "
                 f"choose at least {needed}, or leave it empty"
             )
+    if isinstance(model, ACTING_SPECS):
+        if facts.observation.kind == "image":
+            raise ValueError(
+                f"observations are images of shape {facts.observation.shape}; choose a dataset with vector observations"
+            )
+        open_sided = any(bound is None for bound in (*facts.action.low, *facts.action.high))
+        if model.action_head == "tanh" and facts.action.kind == "box" and open_sided:
+            raise ValueError("action_head is tanh but an action dimension has no bounds; choose gaussian")
         discrete = facts.action.kind in ("discrete", "multi_discrete")
         if model.action_head == "categorical" and not discrete:
             raise ValueError("action_head is categorical but the actions are continuous; choose tanh or gaussian")
@@ -137,7 +145,7 @@ def _check_tokens(model: TrajectoryTransformerSpec, facts: DatasetFacts) -> None
     if facts.observation.kind == "image":
         raise ValueError(
             f"a Trajectory Transformer reads one token a number and these images have {facts.observation.size}; "
-            "choose a Decision Transformer"
+            "choose a dataset with vector observations"
         )
     longest = facts.max_episode_steps or facts.max_length
     if model.context_length > longest:

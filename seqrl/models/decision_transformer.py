@@ -13,24 +13,25 @@ Shape suffixes: B batch, L steps of context, T tokens, D embedding, N rows actin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqrl.config import BehaviourCloningSpec, DatasetFacts, DecisionTransformerSpec
 from seqrl.models.acting import ActingState, padded_rows
+from seqrl.models.action_model import ActionModel, largest_return
 from seqrl.models.embeddings import BoxEmbedding, CategoryEmbedding, NumberEmbedding
 from seqrl.models.heads import make_head
 from seqrl.models.layers import DropoutNoise, Embedding, LayerNorm, Linear
+from seqrl.models.return_head import ReturnHead
 from seqrl.models.transformer import CausalTransformer
 from seqrl.store.columns import Columns
-from seqrl.windows import WindowBatch, Windows, top_episodes
+from seqrl.windows import WindowBatch, Windows, returns_to_go, top_episodes
 
 
-class ActionTransformer(nn.Module):
+class ActionTransformer(ActionModel):
     """What Decision Transformer and behaviour cloning share; see the module's docstring.
 
     Raw observations, actions and returns go in: the statistics that normalise them are buffers, so that they travel
@@ -45,22 +46,13 @@ class ActionTransformer(nn.Module):
     """
 
     tokens_per_step: int
-    conditioned: bool
-    discount: float
-    observation_mean: Tensor
-    observation_std: Tensor
 
     def __init__(self, spec: DecisionTransformerSpec | BehaviourCloningSpec, facts: DatasetFacts) -> None:
-        super().__init__()
-        if facts.observation.kind == "image":
-            raise ValueError(
-                f"observations are images of shape {facts.observation.shape}; choose a dataset with vector observations"
-            )
+        super().__init__(spec, facts)
         width, mlp = spec.embedding_dim, spec.embedding == "mlp"
         self.context_length = spec.context_length
         self.max_timestep = spec.max_timestep or max(facts.max_episode_steps or 0, facts.max_length)
         self.dropout = spec.dropout
-        self._add_statistics(facts)
         self.embed_observation = NumberEmbedding(facts.observation.size, width, mlp=mlp)
         self.embed_action: CategoryEmbedding | BoxEmbedding
         if facts.action.kind == "box":
@@ -78,40 +70,6 @@ class ActionTransformer(nn.Module):
         )
         self.head = make_head(spec.action_head, facts.action)
         self.predict_action = Linear(width, self.head.outputs)
-
-    def _add_statistics(self, facts: DatasetFacts) -> None:
-        mean, std = torch.tensor(facts.observation_mean), torch.tensor(facts.observation_std)
-        if facts.observation.kind in ("discrete", "multi_discrete"):  # one-hot: nothing to normalise
-            mean, std = torch.zeros_like(mean), torch.ones_like(std)
-        self.register_buffer("observation_mean", mean.float())
-        self.register_buffer("observation_std", std.float())
-
-    @classmethod
-    def build(cls, spec: DecisionTransformerSpec | BehaviourCloningSpec, facts: DatasetFacts, seed: int) -> Self:
-        """A model with fresh weights; equal arguments give equal weights."""
-        model = cls(spec, facts)
-        model.reset(torch.Generator().manual_seed(seed))
-        return model
-
-    @classmethod
-    def from_columns(
-        cls, spec: DecisionTransformerSpec | BehaviourCloningSpec, columns: Columns, episodes: np.ndarray, seed: int
-    ) -> Self:
-        """A model with fresh weights for a dataset; see `build`. The facts say all that it needs of the data."""
-        return cls.build(spec, columns.facts, seed)
-
-    @classmethod
-    def from_weights(
-        cls, spec: DecisionTransformerSpec | BehaviourCloningSpec, facts: DatasetFacts, weights: Mapping[str, Tensor]
-    ) -> Self:
-        """A model with the weights and statistics of a checkpoint.
-
-        Raises:
-            RuntimeError: if they do not fit the spec (from `torch.nn.Module.load_state_dict`).
-        """
-        model = cls(spec, facts)
-        model.load_state_dict(dict(weights))
-        return model
 
     @classmethod
     def eligible_episodes(cls, spec: DecisionTransformerSpec | BehaviourCloningSpec, columns: Columns) -> np.ndarray:
@@ -171,8 +129,7 @@ class ActionTransformer(nn.Module):
 
     def _request(self, observations: Tensor, returns_to_go: Tensor) -> dict[str, Tensor]:
         """The tokens of a step that come before its action: name → (B, L, D), the observation last."""
-        normalised = (observations.float() - self.observation_mean) / self.observation_std
-        return {"observation": self.embed_observation(normalised)}
+        return {"observation": self.embed_observation(self.normalise(observations))}
 
     def _tokens(self, observations: Tensor, actions: Tensor, returns_to_go: Tensor) -> dict[str, Tensor]:
         """All tokens of a step in their order: name → (B, L, D)."""
@@ -296,6 +253,7 @@ class DecisionTransformer(ActionTransformer):
     Attributes:
         discount: of the returns-to-go it was trained on; while acting, ``R_{t+1} = (R_t - r_t) / discount``.
         return_scale: returns-to-go are divided by this before they are embedded, reward units.
+        return_head: learns which returns are attainable, None without one.
     """
 
     tokens_per_step = 3
@@ -308,11 +266,56 @@ class DecisionTransformer(ActionTransformer):
         self.rtg_gain = spec.rtg_gain
         self.register_buffer("return_scale", torch.tensor(spec.return_scale or largest_return(facts, spec.discount)))
         self.embed_return = NumberEmbedding(1, spec.embedding_dim, mlp=spec.embedding == "mlp")
+        self.return_head: ReturnHead | None = None
+        if spec.return_head != "none":
+            size = facts.observation.size
+            self.return_head = ReturnHead(spec.return_head, size, self.max_timestep, spec.return_expectile)
+
+    @classmethod
+    def from_columns(cls, spec: DecisionTransformerSpec, columns: Columns, episodes: np.ndarray, seed: int) -> Self:
+        """A model with fresh weights for a dataset; a return head knows the returns-to-go of ``episodes``."""
+        model = super().from_columns(spec, columns, episodes, seed)
+        if model.return_head is not None:
+            ends = columns.episodes["end"].to_numpy()
+            every = returns_to_go(columns.rewards[: columns.steps], ends, spec.discount)
+            learnt = np.isin(np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0)), episodes)
+            model.return_head.set_span(float(every[learnt].min()), float(every[learnt].max()))
+        return model
 
     def reset(self, generator: torch.Generator) -> None:
         """Fresh weights from the generator."""
         super().reset(generator)
         self.embed_return.reset(generator)
+        if self.return_head is not None:
+            self.return_head.reset(generator)
+
+    def loss(
+        self, batch: WindowBatch, *, noise: DropoutNoise | None = None, compute: torch.dtype = torch.float32
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The actions' loss, see `ActionTransformer.loss`; a return head adds its own, and both are told apart."""
+        loss, measures = super().loss(batch, noise=noise, compute=compute)
+        if self.return_head is None:
+            return loss, measures
+        real = batch.mask
+        observations_NO = self.normalise(batch.observations[real])
+        return_loss = self.return_head.loss(observations_NO, batch.timesteps[real], batch.returns_to_go[real])
+        told_apart = {"action_loss": loss.detach(), "return_loss": return_loss.detach()}
+        return loss + return_loss, measures | told_apart
+
+    def choose_return(self, observations: Tensor, timestep: int, optimism: float) -> Tensor:
+        """What to ask for in each of these states: see `ReturnHead.choose`.
+
+        Args:
+            observations: (N, *observation).
+            timestep: steps since the episodes began.
+            optimism: see `ReturnHead.choose`.
+
+        Raises:
+            ValueError: if the model has no return head.
+        """
+        if self.return_head is None:
+            raise ValueError("the model has no return head; train it with return_head bins")
+        return self.return_head.choose(self.normalise(observations), timestep, optimism)
 
     def _request(self, observations: Tensor, returns_to_go: Tensor) -> dict[str, Tensor]:
         scaled = (returns_to_go / self.return_scale)[..., None]
@@ -328,11 +331,3 @@ class BehaviourCloning(ActionTransformer):
     tokens_per_step = 2
     conditioned = False
     discount = 1.0
-
-
-def largest_return(facts: DatasetFacts, discount: float) -> float:
-    """A bound on the returns-to-go of the data, for scaling: reward units, 1 if nothing is ever paid."""
-    largest = max(abs(facts.returns.minimum), abs(facts.returns.maximum))
-    if discount < 1:
-        largest = min(largest, max(abs(facts.reward_minimum), abs(facts.reward_maximum)) / (1 - discount))
-    return largest or 1.0

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seqrl.mapped import Resident
 from seqrl.store.columns import TAIL_ROWS, Columns
 from seqrl.tokens import TransitionTokenizer, dataset_tokens
 from seqrl.windows import WindowIndex, windowed
@@ -70,7 +71,9 @@ class TokenWindows:
             table["terminated"].to_numpy(),
             discount=discount,
             tail=context_length,
+            folder=columns.folder,
         )
+        self._resident = Resident(self.tokens)
         self.context_length = context_length
         self._positions = np.arange(context_length)
         self._table = table
@@ -106,6 +109,7 @@ class TokenWindows:
             yield self._batch(episode[first : first + count], start[first : first + count])
 
     def _batch(self, episode: np.ndarray, start: np.ndarray) -> TokenBatch:
+        self._resident.touch(len(start) * self.context_length)
         mask = self._positions < (self.index.ends[episode] - start)[:, None]
         tokens = windowed(self.tokens, self.context_length)[start]
         if tokens.dtype != np.uint8:  # torch computes with few unsigned types

@@ -141,7 +141,7 @@ class Planner:
         Args:
             history: what the environments have seen.
             noise: of this decision, for the same environments.
-            remaining: (N,) the undiscounted return to come that is asked for, reward units; None for the best.
+            remaining: (N,) the undiscounted return to come that is asked for, reward units; None or NaN for the best.
 
         Returns:
             The surviving futures, the best first.
@@ -275,7 +275,7 @@ class Planner:
         scores = discounted + discount ** (step + 1) * beams.alive * value
         returns = undiscounted + beams.alive * (value_NCW @ self._return_table)
         if target is not None:
-            scores = -(returns - target).abs()
+            scores = torch.where(torch.isnan(target), scores, -(returns - target).abs())
         ending = discount ** (step + 1) * beams.alive * end * self.planning.termination_value
         return Beams(
             tokens=torch.cat([beams.tokens, tokens_RD.view(*shape, 1, -1)], dim=2),

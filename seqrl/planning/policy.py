@@ -44,7 +44,8 @@ class PlanningPolicy:
         model: a trained Trajectory Transformer.
         planning: how to plan.
         seeds: (n,) of the episodes; key of their noise.
-        targets: (n,) undiscounted return asked for at the first step; None for the best that is imagined.
+        targets: (n,) undiscounted return asked for at the first step; None or NaN for the best that is imagined. With
+            NaN, what is predicted for the best is reported as what was asked for.
         planned: False draws every action from the model without planning.
         recorded_beams: surviving futures to report with every decision.
     """
@@ -87,6 +88,8 @@ class PlanningPolicy:
                 self._beams, self._age = self.planner.plan(history, noise, self.returns_to_go), 0
             action = self._beams.tokens[:, 0, self._age, self.model.layout.action]
             imagined = self._imagined(self._beams)
+            if self.returns_to_go is not None:
+                asked = np.where(np.isnan(asked), imagined["predicted_return"], asked)
             self._age += 1
         else:
             action = self.planner.sample(history, noise)

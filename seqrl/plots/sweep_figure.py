@@ -25,7 +25,7 @@ def rtg_sweep(info: RtgSweepInfo, theme: Theme = "light", present: bool = False)
     """Draw achieved against target return on equal axes.
 
     Points of means carry ``customdata = [run, decoding, target]`` (target None where none was asked), dots of
-    single episodes carry ``customdata = episode_id``.
+    single episodes carry ``customdata = episode_id``. A diamond is what a model achieves that chose what to ask for.
     """
     style = Style(theme, present)
     if not info.series:
@@ -42,6 +42,8 @@ def rtg_sweep(info: RtgSweepInfo, theme: Theme = "light", present: bool = False)
         _draw_dots(figure, line, info, style)
     for line in info.series:
         _draw_line(figure, line, info, style)
+    for line in info.series:
+        _draw_choice(figure, line, style)
     if direct:
         ends = [_end(line, info, style) for line in info.series]
         pixels = _plot_pixels(info, style)
@@ -269,6 +271,36 @@ def _draw_line(figure: go.Figure, line: Series, info: RtgSweepInfo, style: Style
         hovertemplate="%{text}<extra></extra>",
         legendgroup=line.label,
         name=shorten(line.label),
+    )
+
+
+def _draw_choice(figure: go.Figure, line: Series, style: Style) -> None:
+    """Where the model chose what to ask for: a diamond with its interval, off the line of targets."""
+    if line.choice is None:
+        return
+    chosen, mean, low, high, count = line.choice
+    colour, sizes = _colour(line, style), style.sizes
+    greedy = line.decoding == "greedy"
+    figure.add_scatter(
+        x=[chosen],
+        y=[mean],
+        error_y={"symmetric": False, "array": [high - mean], "arrayminus": [mean - low], "width": 0, "color": colour},
+        mode="markers",
+        marker={
+            "symbol": "diamond",
+            "size": 1.7 * sizes.marker,
+            "color": style.palette.background if greedy else colour,
+            "line": {"color": colour if greedy else style.palette.ink, "width": sizes.line * 0.6},
+        },
+        customdata=[[line.run, line.decoding, None]],
+        text=[
+            f"{line.label}, left to choose<br>asks for {number(chosen)}, got {number(mean)} on average<br>"
+            f"95% interval {interval(low, high)}, {count} episodes"
+        ],
+        hovertemplate="%{text}<extra></extra>",
+        showlegend=False,
+        legendgroup=line.label,
+        name=f"{line.label}, left to choose",
     )
 
 

@@ -23,7 +23,8 @@ class Series(NamedTuple):
     Arrays have a row a target, sorted; returns are in axis units, but ``asked`` is the target in reward units,
     as the episode table knows it. ``episodes`` says how many are behind each mean, ``place`` is the run's index
     and the number of runs in its family. A run that is asked for nothing has no targets, but a ``flat`` mean,
-    low, high and number of episodes.
+    low, high and number of episodes. ``choice`` is where the model chose what to ask for: the mean of what it
+    chose, mean achieved, low, high and number of episodes.
     """
 
     run: str
@@ -40,6 +41,7 @@ class Series(NamedTuple):
     flat: tuple[float, float, float, int] | None
     mean_error: float
     dots: Dots
+    choice: tuple[float, float, float, float, int] | None = None
 
 
 class Dots(NamedTuple):
@@ -88,7 +90,8 @@ def rtg_sweep_info(
 
     Args:
         points: as `seqrl.calibration.points` returns them: run, decoding, target (NaN for runs that are asked
-            for nothing), n, mean, low, high, and optionally ``comparable`` (mean in the target's unit).
+            for nothing or choose themselves), n, mean, low, high, and optionally ``comparable`` (mean in the target's
+            unit) and ``chosen`` (what a model that chose asked for).
         kinds: run → dt, tt, bc, %bc or rvs; decides the colour.
         labels: run → name in the chart; without it, the family's name where it is the only one, else the run's.
         episodes: one row an episode: episode_id, run, decoding, target, achieved_return, optionally length.
@@ -152,8 +155,11 @@ def _dots(episodes: pd.DataFrame | None, run: str, decoding: str) -> Dots:
         return Dots(np.empty(0), np.empty(0), np.empty(0, dtype=np.int64), np.empty(0))
     own = episodes[(episodes["run"] == run) & (episodes["decoding"] == decoding)]
     length = own["length"].to_numpy(float) if "length" in own else np.full(len(own), math.nan)
+    asked = own["target"].astype(float)
+    if "chosen_return" in own:
+        asked = asked.fillna(own["chosen_return"].astype(float))
     return Dots(
-        own["target"].astype(float).to_numpy(),
+        asked.to_numpy(),
         own["achieved_return"].to_numpy(float),
         own["episode_id"].to_numpy(np.int64),
         length,
@@ -165,13 +171,17 @@ def _series(
 ) -> Series:
     """The series in reward units, its error still to be computed."""
     asked = cells[cells["target"].notna()].sort_values("target")
-    unasked = cells[cells["target"].isna()]
+    unasked, choice = cells[cells["target"].isna()], None
+    if "chosen" in cells and unasked["chosen"].notna().any():
+        row = unasked[unasked["chosen"].notna()].iloc[0]
+        choice = (float(row["chosen"]), float(row["mean"]), float(row["low"]), float(row["high"]), int(row["n"]))
+        unasked = unasked[unasked["chosen"].isna()]
     target, mean, low, high, n = (asked[name].to_numpy(np.float64) for name in ("target", "mean", "low", "high", "n"))
     flat = None
     if len(unasked):
         row = unasked.iloc[0]
         flat = (float(row["mean"]), float(row["low"]), float(row["high"]), int(row["n"]))
-    return Series(run, decoding, kind, label, place, target, target, mean, low, high, n, flat, math.nan, dots)
+    return Series(run, decoding, kind, label, place, target, target, mean, low, high, n, flat, math.nan, dots, choice)
 
 
 def _error(cells: pd.DataFrame, targets: np.ndarray) -> float:
@@ -190,12 +200,20 @@ def _in_axis_units(line: Series, scale: Callable[[Any], Any]) -> Series:
         float(scale(line.flat[2])),
         line.flat[3],
     )
+    choice = line.choice and (
+        float(scale(line.choice[0])),
+        float(scale(line.choice[1])),
+        float(scale(line.choice[2])),
+        float(scale(line.choice[3])),
+        line.choice[4],
+    )
     return line._replace(
         target=scale(line.target),
         mean=scale(line.mean),
         low=scale(line.low),
         high=scale(line.high),
         flat=flat,
+        choice=choice,
         mean_error=line.mean_error * abs(float(scale(1.0) - scale(0.0))),
         dots=line.dots._replace(target=scale(line.dots.target), achieved=scale(line.dots.achieved)),
     )
@@ -207,6 +225,7 @@ def _axis(series: Sequence[Series], returns: np.ndarray) -> tuple[float, float]:
     for line in series:
         parts += [line.target, line.mean, line.low, line.high, line.dots.achieved]
         parts += [np.array(line.flat[:3])] if line.flat else []
+        parts += [np.array(line.choice[:4])] if line.choice else []
     low, high = finite_range(*parts)
     smallest = min((float(np.nanmin(part)) for part in parts if len(part) and np.isfinite(part).any()), default=low)
     return (0.0 if low < 0 <= smallest else low), high
@@ -257,4 +276,7 @@ def _(info: RtgSweepInfo) -> str:
     for line in info.series:
         if line.flat and not len(line.target):
             sentences.append(f"{line.label} is asked for nothing and reaches {number(line.flat[0])}.")
+        if line.choice:
+            asks, gets = number(line.choice[0]), number(line.choice[1])
+            sentences.append(f"Left to choose, {line.label} asks for {asks} and reaches {gets}.")
     return " ".join(sentences)

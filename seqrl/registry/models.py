@@ -9,6 +9,7 @@ from typing import Any
 from seqrl.config import (
     BehaviourCloningSpec,
     DecisionTransformerSpec,
+    RvsSpec,
     Spec,
     TrajectoryTransformerSpec,
 )
@@ -77,6 +78,21 @@ _PLANNING_PRESETS = {
     ),
 }
 
+_PLAIN_PRESETS = {
+    "quick": Preset(
+        title="Quick",
+        model={"embedding_dim": 256, "layers": 2},
+        training={"steps": 3000, "batch_size": 256, "learning_rate": 1e-3, "warmup_steps": 100},
+        seconds=15,
+    ),
+    "good": Preset(
+        title="Good",
+        model={"embedding_dim": 1024, "layers": 2},
+        training={"steps": 15000, "batch_size": 512, "learning_rate": 1e-3, "warmup_steps": 500},
+        seconds=600,
+    ),
+}
+
 MODELS: dict[str, ModelRow] = {
     row.kind: row
     for row in (
@@ -97,6 +113,15 @@ MODELS: dict[str, ModelRow] = {
             model="seqrl.models.decision_transformer:BehaviourCloning",
             presets=_ACTION_PRESETS,
             conditioned=False,
+        ),
+        ModelRow(
+            kind="rvs",
+            title="RvS, a plain network",
+            label="RvS",
+            spec=RvsSpec,
+            model="seqrl.models.rvs:RvsNetwork",
+            presets=_PLAIN_PRESETS,
+            conditioned=True,
         ),
         ModelRow(
             kind="tt",

@@ -224,3 +224,37 @@ def test_names_come_from_labels_then_families_then_runs():
 def test_what_is_no_info_has_no_sentence():
     with pytest.raises(TypeError, match="int is no chart's info"):
         sentence(3)
+
+
+def with_choice():
+    """A DT that also chose: it asks for 480 and reaches 450."""
+    table = sweep_episodes({"dt": "dt"}, TARGETS, 8)
+    own = table[(table["target"] == 500) & (table["decoding"] == "sampled")].assign(
+        target=np.nan, chosen_return=480.0, achieved_return=450.0, episode_id=np.arange(8) + 9000
+    )
+    return pd.concat([table.assign(chosen_return=np.nan), own], ignore_index=True)
+
+
+def test_a_choice_of_the_model_is_a_diamond_where_it_asked_and_not_a_flat_line():
+    table = with_choice()
+    info = rtg_sweep_info(points(table), kinds={"dt": "dt"}, episodes=table)
+    sampled, greedy = info.series
+    assert sampled.choice[:4] == (480.0, 450.0, 450.0, 450.0)
+    assert sampled.flat is None
+    assert greedy.choice is None
+    (diamond,) = traces(rtg_sweep(info), "left to choose")
+    assert (diamond.marker.symbol, list(diamond.x), list(diamond.y)) == ("diamond", [480.0], [450.0])
+    assert list(diamond.customdata[0]) == ["dt", "sampled", None]
+    assert sentence(info).endswith("Left to choose, DT sampled asks for 480 and reaches 450.")
+    dots = {
+        identifier: x
+        for trace in traces(rtg_sweep(info), "single episodes")
+        for identifier, x in zip(trace.customdata, trace.x, strict=True)
+    }
+    assert all(abs(dots[9000 + i] - 480) < 5 for i in range(8))
+
+
+def test_a_choice_is_in_the_axis_units_too():
+    table = with_choice()
+    info = rtg_sweep_info(points(table), kinds={"dt": "dt"}, reference_returns=(0.0, 1000.0))
+    assert info.series[0].choice[:2] == pytest.approx((48.0, 45.0))
