@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RANKS = {
     "config": 0,
     "files": 0,
+    "mapped": 0,
     "plots": 0,
     "registry": 1,
     "tokens": 1,
@@ -40,7 +41,7 @@ RANKS = {
 }
 FOR_PAGES = {"config", "files", "plots", "registry", "tokens", "store", "jobs", "calibration"}
 INSIDE_FUNCTIONS = {"probe"}
-HEAVY = {"torch", "gymnasium", "minari", "h5py", "mujoco", "tensorboard", "imageio", "safetensors"}
+HEAVY = {"torch", "gymnasium", "minari", "h5py", "mujoco", "tensorboard", "imageio"}
 STARTS_PROCESSES = {"seqrl/jobs/backend.py"}
 
 CORE = sorted(path.relative_to(ROOT) for path in (ROOT / "seqrl").rglob("*.py"))
