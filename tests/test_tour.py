@@ -1,0 +1,55 @@
+"""The scripts that visit every environment and measure the small tasks, each once at the smallest size."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import tasks, tour
+from benchmarks.workbench import Workbench, markdown
+from seqrl.environments.graph_walk import make_graph
+from seqrl.environments.making import make_environment
+from seqrl.registry import ENVIRONMENTS
+from tests.in_process import InProcess
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Workbench(tmp_path / "home", InProcess())
+
+
+@pytest.mark.parametrize("environment", ["seqrl/FrozenLakeNotSlippery-v1", "Pendulum-v1"])
+def test_an_environment_is_visited_from_its_row_alone_and_only_once(bench, monkeypatch, tmp_path, environment):
+    monkeypatch.setattr(tour, "DATA_STEPS", 1)
+    monkeypatch.setattr(tour, "RESULTS", tmp_path)
+    line = tour.visit(bench, ENVIRONMENTS[environment], steps=2)
+    assert line["episodes"] == 20
+    assert not line["video"].startswith("0 ")
+    jobs = len(bench.store.jobs(["succeeded"]))
+    assert jobs == 4
+    again = tour.visit(bench, ENVIRONMENTS[environment], steps=2)
+    assert len(bench.store.jobs(["succeeded"])) == jobs
+    assert again["left to choose"] == line["left to choose"]
+    tour.write([line, again], 2)
+    assert (tmp_path / "tour.md").read_text().count(f"`{environment}`") == 2
+
+
+def test_a_walk_is_solved_when_no_shorter_one_exists_and_start_nodes_count_alike():
+    graph, env = make_graph(), make_environment("seqrl/GraphWalk-v0")
+    seeds, starts = [], []
+    for seed in range(200):
+        start = env.reset(seed=seed)[0]
+        if len(set(starts) | {start}) <= 2:
+            seeds.append(seed)
+            starts.append(start)
+    first, second = dict.fromkeys(starts)
+    shortest = graph.distances[np.array(starts)]
+    longer = np.where(np.array(starts) == first, 0, 2)
+    table = pd.DataFrame({"seed": seeds, "length": shortest + longer, "terminated": True})
+    row = tasks._walks_row("model", table)
+    assert row["shortest way found"] == "50 %"
+    assert row["goal reached"] == "100 %"
+    assert row["steps"] == f"{(graph.distances[first] + graph.distances[second] + 2) / 2:.1f}"
+
+
+def test_a_table_has_a_line_a_row():
+    assert markdown([{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]) == "| a | b |\n|---|---|\n| 1 | x |\n| 2 | y |"
