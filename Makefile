@@ -28,6 +28,9 @@ lint: setup-dev ## ruff and mypy
 bench: $(BENCH)/stamp ## measure against the peers, side by side
 	$(BENCH)/bin/python -m benchmarks
 
+soak: setup-dev ## the long reliability tests, up to 45 minutes
+	SEQRL_SOAK=1 $(BIN)/pytest -n 2 --dist loadgroup tests/reliability
+
 demo: setup ## rebuild the bundled demo
 	$(BIN)/python -m seqrl demo build
 

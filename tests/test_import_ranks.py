@@ -14,6 +14,7 @@ RANKS = {
     "config": 0,
     "files": 0,
     "mapped": 0,
+    "mapped": 0,
     "plots": 0,
     "registry": 1,
     "tokens": 1,

@@ -2,7 +2,7 @@
 
 from seqrl.datasets.building import BuildStopped, build, compile_columns, ensure_columns
 from seqrl.datasets.collection import Collected, CollectedEpisode, collect
-from seqrl.datasets.minari_files import minari_id
+from seqrl.store.base import minari_id
 
 __all__ = [
     "BuildStopped",

@@ -15,7 +15,7 @@ from minari.dataset.minari_storage import MinariStorage
 from seqrl.config import DatasetFacts, DatasetSpec, SpaceFacts
 from seqrl.datasets.collection import collect
 from seqrl.datasets.importers.spaces import space_from_json
-from seqrl.datasets.minari_files import MinariWriter, minari_id, read_episodes
+from seqrl.datasets.minari_files import MinariWriter, read_episodes
 from seqrl.datasets.statistics import measure
 from seqrl.environments import facts_of, make_environment
 from seqrl.environments.behaviours import MakeController
@@ -29,6 +29,7 @@ from seqrl.environments.spaces import (
 from seqrl.files import atomic_folder
 from seqrl.registry import environment_row
 from seqrl.store import Store
+from seqrl.store.base import minari_id
 from seqrl.store.columns import Columns, ColumnsMissing, ColumnsWriter, write_facts
 
 OnProgress = Callable[[float, str], None]

@@ -7,7 +7,6 @@ Minari, which takes 3 s for 2,000 episodes (see `seqrl.datasets.hdf5_writer`). R
 from __future__ import annotations
 
 import contextlib
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -22,24 +21,12 @@ from seqrl.datasets.hdf5_writer import Hdf5Writer
 from seqrl.environments.spaces import decode_actions, decode_observations
 
 
-def minari_id(name: str) -> str:
-    """Id of a dataset among Minari datasets. Minari knows no dots; a checksum keeps such names apart.
-
-    >>> minari_id("cartpole")
-    'seqrl/cartpole-v0'
-    >>> minari_id("cartpole.2")
-    'seqrl/cartpole_2-886cd4b6-v0'
-    """
-    plain = name.replace(".", "_").replace("/", "_")
-    return f"seqrl/{plain}-v0" if plain == name else f"seqrl/{plain}-{zlib.crc32(name.encode()):08x}-v0"
-
-
 class MinariWriter(contextlib.AbstractContextManager["MinariWriter"]):
     """Writes a Minari dataset, a chunk of episodes at a time.
 
     Args:
         folder: of the dataset, ``.../seqrl/NAME-v0``; must not exist.
-        dataset_id: see `minari_id`.
+        dataset_id: see `seqrl.store.base.minari_id`.
         env: an environment of the kind that was played, for its spaces and its specification.
         about: further plain entries of the dataset's metadata.
     """

@@ -29,7 +29,7 @@ def minari_id(name: str) -> str:
     >>> minari_id("cartpole")
     'seqrl/cartpole-v0'
     >>> minari_id("cartpole.2")
-    'seqrl/cartpole_2-e89c6ae0-v0'
+    'seqrl/cartpole_2-886cd4b6-v0'
     """
     plain = name.replace(".", "_").replace("/", "_")
     return f"seqrl/{plain}-v0" if plain == name else f"seqrl/{plain}-{zlib.crc32(name.encode()):08x}-v0"
