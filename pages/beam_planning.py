@@ -23,7 +23,7 @@ from seqrl import plots
 from seqrl.calibration import points as mean_points
 from seqrl.config import TrajectoryTransformerSpec
 from seqrl.plots.format import count, duration, with_interval
-from seqrl.store import NotFound
+from seqrl.store import ACTIVE_STATES, NotFound
 
 CELL = ("run", "width", "horizon")
 
@@ -39,10 +39,14 @@ runs = [
 known = [row.name for row in store.sweeps() if row.kind == "sweep_beam"]
 st.session_state.setdefault("beam.form", "plan.with" in st.query_params or not known)
 if runs and st.session_state["beam.form"]:
-    started = new_beam_sweep(store, runs)
+    slot = st.empty()
+    with slot.container():
+        started = new_beam_sweep(store, runs)
     if started is not None:
+        # No rerun here: it would bring back what the widgets below said before.
         st.session_state.update({"beams": started, "beam.form": False, "beam.point": None, "beam.episode": None})
-        st.rerun()
+        known.insert(0, started)
+        slot.empty()
 if not known:
     if not runs:
         empty_state(
@@ -74,8 +78,10 @@ with controls().container(horizontal=True, vertical_alignment="bottom"):
             on_click=toggle_form,
             key="beam.form.toggle",
         )
-if sweep.job_id is not None:
-    progress(sweep.job_id, f"beam.{sweep.name}")
+growing = sweep.state in ACTIVE_STATES
+with st.container():  # always there, so that the chart below stays where it is
+    if sweep.job_id is not None:
+        progress(sweep.job_id, f"beam.{sweep.name}")
 
 
 def cell_name(run: str, width: int, horizon: int) -> str:
@@ -116,7 +122,8 @@ def choose(point: object) -> None:
         row = episodes[episodes["episode_id"] == point].iloc[0]
         st.session_state["beam.point"] = cell_name(row["run"], row["width"], row["horizon"])
         st.session_state["beam.episode"] = str(point)
-    st.rerun()  # the whole page: the episode is drawn beside the chart's fragment
+    if growing:
+        st.rerun()  # the whole page: the episode is drawn beside the chart's fragment
 
 
 def recorded_first(episodes: pd.DataFrame) -> int:
@@ -128,7 +135,6 @@ def recorded_first(episodes: pd.DataFrame) -> int:
 chart_side, episode_side = two_columns()
 with chart_side:
 
-    @st.fragment(run_every=1 if sweep.state in ("queued", "running") else None)
     def picture() -> None:
         """The part that grows while the sweep runs."""
         episodes = store.sweep_episodes(name)
@@ -149,7 +155,8 @@ with chart_side:
             on_click=choose,
         )
 
-    picture()
+    # A fragment only while it grows: in a fragment, what a click chooses would not reach the address.
+    (st.fragment(picture, run_every=1) if growing else picture)()
 
 episodes = store.sweep_episodes(name)
 cells = cell_names(episodes)

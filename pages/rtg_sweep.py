@@ -24,7 +24,7 @@ from pages.shared.sweep_view import (
 from seqrl import plots
 from seqrl.plots.format import count, number, with_interval
 from seqrl.plots.template import PALETTES
-from seqrl.store import SweepRow
+from seqrl.store import ACTIVE_STATES, SweepRow
 
 heading("RTG sweep", "Ask a model for a return, low or high: does it deliver what it was asked for?")
 store = open_store()
@@ -32,10 +32,14 @@ runs = [row for row in store.runs() if row.facts.environment and store.has_check
 known = [row.name for row in store.sweeps() if row.kind == "sweep_rtg"]
 st.session_state.setdefault("form", "ask" in st.query_params or not known)
 if runs and st.session_state["form"]:
-    started = new_sweep(store, runs)
+    slot = st.empty()
+    with slot.container():
+        started = new_sweep(store, runs)
     if started is not None:
+        # No rerun here: it would bring back what the widgets below said before.
         st.session_state.update({"sweep": started, "form": False, "point": None, "episode": None})
-        st.rerun()
+        known.insert(0, started)
+        slot.empty()
 if not known:
     if not runs:
         empty_state(
@@ -79,8 +83,10 @@ with controls().container(horizontal=True, vertical_alignment="bottom"):
             on_click=toggle_form,
             key="sweep.form",
         )
-if sweep.job_id is not None:
-    progress(sweep.job_id, f"sweep.{sweep.name}")
+growing = sweep.state in ACTIVE_STATES
+with st.container():  # always there, so that the chart below stays where it is
+    if sweep.job_id is not None:
+        progress(sweep.job_id, f"sweep.{sweep.name}")
 
 
 def choose(point: object) -> None:
@@ -94,7 +100,8 @@ def choose(point: object) -> None:
         row = episodes[episodes["episode_id"] == point].iloc[0]
         st.session_state["point"] = point_name(row["run"], row["decoding"], row["target"])
         st.session_state["episode"] = str(point)
-    st.rerun()  # the whole page: the episode is drawn beside the chart's fragment
+    if growing:
+        st.rerun()  # the whole page: the episode is drawn beside the chart's fragment
 
 
 def start_with_an_episode(data: Measured) -> None:
@@ -169,7 +176,6 @@ def calibration_table(data: Measured) -> pd.DataFrame:
 chart_side, episode_side = two_columns()
 with chart_side:
 
-    @st.fragment(run_every=1 if sweep.state in ("queued", "running") else None)
     def picture() -> None:
         """The part that grows while the sweep runs."""
         row = store.sweep(name)
@@ -182,7 +188,8 @@ with chart_side:
                 alt="How far achieved is from asked, for each model and decoding",
             )
 
-    picture()
+    # A fragment only while it grows: in a fragment, what a click chooses would not reach the address.
+    (st.fragment(picture, run_every=1) if growing else picture)()
 
 data = measured(sweep)
 names_of_points = point_names(data.episodes)

@@ -145,11 +145,13 @@ def test_a_sweep_grows_and_a_click_on_a_point_plays_its_episode(page, server, pr
     name.fill("asked")
     name.press("Enter")
     page.get_by_role("button", name="Run the sweep").click()
+    page.wait_for_url(re.compile("sweep=asked"))
     chart = drawn(page, "Achieved against target return")
     page.wait_for_function(
         "[...document.querySelectorAll('.seqrl-chart')].some("
         "c => c.data.some(t => t.mode === 'lines+markers' && t.customdata.length === 3))"
     )
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0, timeout=40_000)
     click_point(page, chart.locator(".scatterlayer .trace:has(path.js-line):has(.points path) .points path").nth(1))
     page.wait_for_url(re.compile(r"episode=\d+"))
     page.wait_for_function(
@@ -160,6 +162,7 @@ def test_a_sweep_grows_and_a_click_on_a_point_plays_its_episode(page, server, pr
     address = page.url
     fresh = page.context.browser.new_context(viewport={"width": 1440, "height": 900})
     other = fresh.new_page()
+    other.set_default_timeout(40_000)
     other.goto(address)
     drawn(other, "Achieved against target return")
     for label in ("Sweep", "Point", "Episode"):
