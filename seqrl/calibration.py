@@ -217,6 +217,20 @@ def summarise(
     return measured, calibration(measured, targets)
 
 
+def normalised_score(achieved: np.ndarray | float, reference_returns: tuple[float, float]) -> np.ndarray | float:
+    """``100 (G − random) / (expert − random)``, the score of D4RL (Fu et al. 2020, section 5).
+
+    Args:
+        achieved: returns, reward units.
+        reference_returns: (random, expert) returns, as the registry has them.
+
+    >>> normalised_score(3234.3, (-20.272305, 3234.3))
+    100.0
+    """
+    random, expert = reference_returns
+    return 100 * (achieved - random) / (expert - random)
+
+
 def to_json(points: pd.DataFrame, calibration: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     """Points and calibration as plain values; what has no value (no target, no order) is None."""
     return {"points": _records(points), "calibration": _records(calibration)}

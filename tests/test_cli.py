@@ -1,5 +1,6 @@
 """The command line: results for people and machines, one sentence for what is wrong, 0 only on success."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -7,8 +8,9 @@ import sys
 
 import pytest
 
-from seqrl.cli import main
+from seqrl.cli import main, sweeps
 from seqrl.cli.session import Session
+from seqrl.registry import environment_row
 from seqrl.store import Store
 from tests.in_process import InProcess
 from tests.specs import train_job
@@ -172,6 +174,23 @@ def test_targets_span_the_data_when_none_are_given(tiny, run):
     assert "run-rtg-1" in [row["name"] for row in listed]
     code, _, err = run("render", "--sweep", "run-rtg-1", "--target", 12345)
     assert code == 1 and "target is 12345.0 but the sweep run-rtg-1 has" in err
+
+
+def test_a_model_may_choose_and_mean_returns_are_scored_where_references_exist(tiny, run, monkeypatch):
+    row = dataclasses.replace(environment_row("CartPole-v1"), reference_returns=(20.0, 500.0))
+    monkeypatch.setattr(sweeps, "environment_row", {"CartPole-v1": row}.get)
+    head = ["--set", "model.return_head=bins"]
+    as_json(run("train", "--dataset", "tiny", "--name", "run", "--json", *SMALL, *head))
+    asked = ["--targets", 20, "--episodes", 2, "--decoding", "greedy", "--model-choice"]
+    points = as_json(run("sweep", "rtg", "--run", "run", *asked, "--json"))["points"]
+    assert [(point["target"], point["chosen"] is None) for point in points] == [(20.0, True), (None, False)]
+    assert all(point["score"] == pytest.approx(100 * (point["mean"] - 20) / 480) for point in points)
+    assert "chosen" in run("sweep", "rtg", "--run", "run", *asked)[1]
+    as_json(
+        run("train", "--dataset", "tiny", "--name", "deaf", "--model", "rvs", "--set", "training.steps=5", "--json")
+    )
+    code, _, err = run("sweep", "rtg", "--run", "deaf", *asked)
+    assert code == 1 and "train a Decision Transformer with return_head bins" in err
 
 
 def test_environments_are_listed(run):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +19,11 @@ from seqrl.config import (
     apply_overrides,
     parse_numbers,
 )
+from seqrl.registry import environment_row
 from seqrl.store import JobRow
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 app = typer.Typer(help="Sweeps: measure what runs achieve.", no_args_is_help=True)
 
@@ -69,11 +74,12 @@ def rtg(
 
     def done(job: JobRow) -> None:
         table = here.store.sweep_episodes(spec.name)
-        result = calibration.to_json(*calibration.summarise(table, targets=spec.targets, seed=spec.seed))
+        points, errors = calibration.summarise(table, targets=spec.targets, seed=spec.seed)
+        result = calibration.to_json(_with_scores(here, points), errors)
         if as_json:
             typer.echo(json.dumps(result, indent=2))
             return
-        columns = (*_POINT_COLUMNS, "chosen") if spec.model_chooses else _POINT_COLUMNS
+        columns = (*_POINT_COLUMNS, *(name for name in ("chosen", "score") if name in result["points"][0]))
         show_table(result["points"], False, columns, empty="nothing was measured")
         show_table(result["calibration"], False, _CALIBRATION_COLUMNS, empty="nothing was measured")
 
@@ -144,6 +150,19 @@ def beam_points(here: Session, spec: BeamSweepSpec) -> list[dict[str, Any]]:
     merged = points.merge(seconds, on=by, how="left")
     columns = [*by, "n", "mean", "std", "low", "high", "seconds_per_decision"]
     return calibration.to_json(merged[columns], merged[:0])["points"]
+
+
+def _with_scores(here: Session, points: pd.DataFrame) -> pd.DataFrame:
+    """Points with the normalised ``score`` of their mean, where an environment has reference returns."""
+    references = {
+        run: environment_row(here.store.run(run).facts.environment or "").reference_returns
+        for run in points["run"].unique()
+    }
+    scores = [
+        math.nan if reference is None else calibration.normalised_score(mean, reference)
+        for mean, reference in zip(points["mean"], points["run"].map(references), strict=True)
+    ]
+    return points.assign(score=scores) if any(references.values()) else points
 
 
 def default_targets(here: Session, runs: Sequence[str]) -> tuple[float, ...]:

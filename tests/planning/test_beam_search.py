@@ -219,6 +219,15 @@ def test_a_target_chooses_the_future_whose_return_is_nearest():
         assert float(beams.returns[0, 0]) == pytest.approx(predicted[np.abs(predicted - target).argmin()], abs=1e-3)
 
 
+def test_an_environment_without_a_target_gets_the_best_plan_beside_one_with_a_target():
+    model = make_model(DISCRETE, context_length=6)
+    history, planner = history_of(model, DISCRETE, 1), Planner(model, spec(beam_width=9, expansion=3))
+    best = planner.plan(history, PlanNoise([1], 0))
+    free = planner.plan(history, PlanNoise([1], 0), np.array([np.nan]))
+    assert torch.equal(free.tokens, best.tokens)
+    assert torch.equal(free.scores, best.scores)
+
+
 def test_bug_03_a_full_context_is_read_again_once_and_at_its_new_positions():
     """The notebook crops on every token after the first crop, and its positions shift under what is cached."""
     model = make_model(DISCRETE, context_length=4)
