@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqrl.store.columns import TAIL_ROWS, Columns, Resident
+from seqrl.mapped import Resident
+from seqrl.store.columns import TAIL_ROWS, Columns
 
 
 def returns_to_go(rewards: np.ndarray, episode_ends: np.ndarray, discount: float = 1.0) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mmap
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 
 from seqrl.config import DatasetFacts
 from seqrl.files import atomic_write_text
+from seqrl.mapped import Resident
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -238,35 +238,3 @@ def chunks(array: np.ndarray, steps: int, rows: int = 65_536) -> Iterator[np.nda
     for start in range(0, steps, rows):
         resident.touch(rows)
         yield array[start : min(start + rows, steps)]
-
-
-class Resident:
-    """Bounds how much of some memory-mapped columns counts as this process's memory.
-
-    Pages of a mapped file stay resident once they were read. They are given back here every so often; the kernel still
-    has them in its cache, so that reading them again costs no disk access while there is memory to spare. Columns
-    that are small, or not mapped at all, are left alone.
-
-    Args:
-        columns: mapped arrays, as `Columns.open` makes them, or parts of them.
-    """
-
-    LIMIT_BYTES = 256 * 2**20
-
-    def __init__(self, *columns: np.ndarray) -> None:
-        mapped = [column for column in columns if getattr(column, "_mmap", None) is not None]
-        self._maps: list[mmap.mmap] = [column._mmap for column in mapped]  # type: ignore[attr-defined]
-        self._row_bytes = sum(int(np.prod(column.shape[1:])) * column.itemsize for column in mapped)
-        self._bounded = sum(column.nbytes for column in mapped) > self.LIMIT_BYTES
-        self._touched = 0
-
-    def touch(self, rows: int) -> None:
-        """Say that so many rows are about to be read."""
-        if not self._bounded:
-            return
-        # a row may begin and end inside of pages that it shares
-        self._touched += rows * (self._row_bytes + mmap.PAGESIZE * len(self._maps))
-        if self._touched > self.LIMIT_BYTES:
-            for mapped in self._maps:
-                mapped.madvise(mmap.MADV_DONTNEED)
-            self._touched = 0

@@ -16,17 +16,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from seqrl.config import DatasetFacts
+from seqrl.mapped import Resident, zeros
 from seqrl.tokens.discretizer import MAX_FIT_ROWS, Discretizer, Strategy, fit_discretizer
 from seqrl.tokens.values import value_targets
 
 TokenKind = Literal["observation", "action", "reward", "value"]
 
 _CHUNK_ROWS = 65_536
+_CHUNK_VALUES = 8_000_000
+_MAX_FIT_VALUES = 64_000_000
 
 
 class TokenDimension(NamedTuple):
@@ -305,6 +309,7 @@ def dataset_tokens(
     *,
     discount: float,
     tail: int = 0,
+    folder: Path | None = None,
 ) -> np.ndarray:
     """A whole dataset as tokens, in the smallest integer type: (N + tail, D), the tail rows zero.
 
@@ -317,13 +322,16 @@ def dataset_tokens(
         terminated: (E,) bool.
         discount: of the value tokens, as in the fit.
         tail: rows of zeros behind the last step, so that a window may run on past it.
+        folder: where tokens that are too many for memory lie in a nameless file; None keeps them in memory.
     """
     steps = int(episode_ends[-1])
     values = value_targets(np.asarray(rewards[:steps], dtype=np.float64), episode_ends, terminated, discount)
     terminal = np.zeros(steps, dtype=bool)
     terminal[episode_ends[terminated] - 1] = True
-    tokens = np.zeros((steps + tail, len(tokenizer.layout)), tokenizer.bins.dtype)
-    for rows in _chunks(steps):
+    tokens = zeros((steps + tail, len(tokenizer.layout)), tokenizer.bins.dtype, folder)
+    resident = Resident(observations, actions, tokens)
+    for rows in _chunks(steps, len(tokenizer.layout)):
+        resident.touch(rows.stop - rows.start)
         tokens[rows] = tokenizer.encode(
             np.asarray(observations[rows]),
             np.asarray(actions[rows]),
@@ -334,9 +342,11 @@ def dataset_tokens(
     return tokens
 
 
-def _chunks(steps: int) -> Iterator[slice]:
-    for start in range(0, steps, _CHUNK_ROWS):
-        yield slice(start, min(start + _CHUNK_ROWS, steps))
+def _chunks(steps: int, width: int) -> Iterator[slice]:
+    """Pieces of at most `_CHUNK_ROWS` rows, fewer where rows are wide."""
+    rows = max(1, min(_CHUNK_ROWS, _CHUNK_VALUES // width))
+    for start in range(0, steps, rows):
+        yield slice(start, min(start + rows, steps))
 
 
 def _episode_rows(episode_ends: np.ndarray, episodes: np.ndarray | None) -> np.ndarray:
@@ -350,13 +360,32 @@ def _episode_rows(episode_ends: np.ndarray, episodes: np.ndarray | None) -> np.n
 
 def _fit_rows(*columns: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     """Positions among the candidates to fit to: evenly spaced ones and the extremes of each column, or all."""
-    if len(candidates) <= MAX_FIT_ROWS:
+    width = sum(int(np.prod(column.shape[1:])) for column in columns)
+    most = max(1, min(MAX_FIT_ROWS, _MAX_FIT_VALUES // width))
+    if len(candidates) <= most:
         return np.arange(len(candidates))
-    chosen = [np.arange(0, len(candidates), -(-len(candidates) // MAX_FIT_ROWS))]
+    chosen = [np.arange(0, len(candidates), -(-len(candidates) // most))]
     for column in columns:
-        part = column[candidates]
-        chosen += [np.ravel(part.argmin(axis=0)), np.ravel(part.argmax(axis=0))]
+        chosen += _extremes(column, candidates)
     return np.unique(np.concatenate(chosen))
+
+
+def _extremes(column: np.ndarray, candidates: np.ndarray) -> list[np.ndarray]:
+    """Positions of the smallest and of the largest candidate of each dimension, found piece by piece."""
+    width = int(np.prod(column.shape[1:]))
+    resident = Resident(column)
+    best: list[np.ndarray | None] = [None, None]
+    where: list[np.ndarray] = [np.zeros(width, dtype=np.int64), np.zeros(width, dtype=np.int64)]
+    for piece in _chunks(len(candidates), width):
+        resident.touch(piece.stop - piece.start)
+        part = np.asarray(column[candidates[piece]]).reshape(-1, width)
+        for side, (find, beats) in enumerate(((np.argmin, np.less), (np.argmax, np.greater))):
+            position = find(part, axis=0)
+            value, known = part[position, np.arange(width)], best[side]
+            better = np.ones(width, dtype=bool) if known is None else beats(value, known)
+            best[side] = value if known is None else np.where(better, value, known)
+            where[side] = np.where(better, piece.start + position, where[side])
+    return where
 
 
 def _join(bins: Discretizer, value: Discretizer) -> Discretizer:

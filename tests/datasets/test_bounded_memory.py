@@ -8,8 +8,11 @@ import pandas as pd
 import pytest
 
 from seqrl.datasets.statistics import observation_moments
-from seqrl.store.columns import TAIL_ROWS, Columns, Resident
+from seqrl.mapped import Resident
+from seqrl.store.columns import TAIL_ROWS, Columns
+from seqrl.tokens import dataset_tokens, fit_tokenizer, transition_layout, transitions
 from seqrl.windows import Windows
+from tests.trajectories import box, make_facts
 
 ROWS, WIDTH, LENGTH = 3000, 8192, 100
 BYTES = ROWS * WIDTH * 4
@@ -66,3 +69,35 @@ def test_small_or_plain_arrays_are_left_alone(tmp_path):
         resident.touch(10**9)
         assert resident._touched == 0
     assert mmap.PAGESIZE > 0
+
+
+def test_tokens_too_many_for_memory_lie_in_a_nameless_file(tmp_path, monkeypatch):
+    rows, width, ends = 40_000, 200, np.arange(LENGTH, 40_001, LENGTH)
+    monkeypatch.setattr(Resident, "LIMIT_BYTES", 4 * 2**20)
+    monkeypatch.setattr("seqrl.tokens.transitions._MAX_FIT_VALUES", 500 * width)
+    monkeypatch.setattr("seqrl.mapped.LARGEST_HELD_BYTES", 2**20)
+    written = np.lib.format.open_memmap(tmp_path / "observations.npy", "w+", np.float32, (rows, width))
+    written[::LENGTH] = 1
+    written.flush()
+    del written
+    observations = np.load(tmp_path / "observations.npy", mmap_mode="r")
+    layout = transition_layout(make_facts(width, box(2)))
+    data = (observations, np.zeros((rows, 2), dtype=np.float32), np.zeros(rows), ends, np.zeros(len(ends), dtype=bool))
+    before = resident_file_bytes()
+    tokenizer = fit_tokenizer(layout, *data, bins=5, strategy="uniform", discount=0.9)
+    tokens = dataset_tokens(tokenizer, *data, discount=0.9, folder=tmp_path)
+    assert resident_file_bytes() - before < 16 * 2**20 < observations.nbytes
+    assert isinstance(tokens, np.memmap) and [path.name for path in tmp_path.iterdir()] == ["observations.npy"]
+    first = np.arange(rows) % LENGTH == 0
+    observed = np.asarray(tokens[:, :width])
+    assert (observed[first] == observed[0, 0]).all() and (observed[~first] == observed[1, 0]).all()
+    assert observed[0, 0] != observed[1, 0]  # the extremes were found though few rows were fitted to
+
+
+def test_the_extremes_of_a_column_are_found_piece_by_piece(monkeypatch):
+    monkeypatch.setattr(transitions, "_CHUNK_VALUES", 30)
+    column = np.random.default_rng(0).integers(0, 9, (500, 3)).astype(np.float32)
+    candidates = np.arange(7, 480)
+    low, high = transitions._extremes(column, candidates)
+    np.testing.assert_array_equal(low, column[candidates].argmin(axis=0))
+    np.testing.assert_array_equal(high, column[candidates].argmax(axis=0))

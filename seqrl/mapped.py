@@ -1,0 +1,59 @@
+"""Arrays that are larger than memory should hold: mapped files whose pages are given back."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import numpy as np
+
+LARGEST_HELD_BYTES = 512 * 2**20
+"""Larger arrays of `zeros` live in a file."""
+
+
+class Resident:
+    """Bounds how much of some memory-mapped columns counts as this process's memory.
+
+    Pages of a mapped file stay resident once they were read. They are given back here every so often; the kernel still
+    has them in its cache, so that reading them again costs no disk access while there is memory to spare. Columns
+    that are small, or not mapped at all, are left alone.
+
+    Args:
+        columns: mapped arrays, as `Columns.open` makes them, or parts of them.
+    """
+
+    LIMIT_BYTES = 256 * 2**20
+
+    def __init__(self, *columns: np.ndarray) -> None:
+        mapped = [column for column in columns if getattr(column, "_mmap", None) is not None]
+        self._maps: list[mmap.mmap] = [column._mmap for column in mapped]  # type: ignore[attr-defined]
+        self._row_bytes = sum(int(np.prod(column.shape[1:])) * column.itemsize for column in mapped)
+        self._bounded = sum(column.nbytes for column in mapped) > self.LIMIT_BYTES
+        self._touched = 0
+
+    def touch(self, rows: int) -> None:
+        """Say that so many rows are about to be read."""
+        if not self._bounded:
+            return
+        # a row may begin and end inside of pages that it shares
+        self._touched += rows * (self._row_bytes + mmap.PAGESIZE * len(self._maps))
+        if self._touched > self.LIMIT_BYTES:
+            for mapped in self._maps:
+                mapped.madvise(mmap.MADV_DONTNEED)
+            self._touched = 0
+
+
+def zeros(shape: tuple[int, ...], dtype: np.typing.DTypeLike, folder: Path | None) -> np.ndarray:
+    """An array of zeros: in memory if it is small, else in a file without a name that goes when the array goes.
+
+    Args:
+        shape: of the array.
+        dtype: of its elements.
+        folder: where the file lies; None keeps everything in memory.
+    """
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    if folder is None or size <= LARGEST_HELD_BYTES:
+        return np.zeros(shape, dtype)
+    with TemporaryFile(dir=folder) as file:
+        return np.memmap(file, dtype, "w+", shape=shape)
