@@ -193,6 +193,7 @@ def test_early_stopping_waits_for_its_patience(columns):
     losses = [record.values["validation_loss"] for record in records if "validation_loss" in record.values]
     assert records[-1].step < 600
     assert records[-1].checkpoint is not None
+    assert {"loss", "validation_loss"} <= set(records[-1].values)
     assert np.argmin(losses) == len(losses) - 4
 
 

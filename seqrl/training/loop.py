@@ -221,16 +221,16 @@ def train(
 def _news(training: Training, stopping: bool) -> StepRecord | None:
     """The record that is due after an update, if any."""
     settings, step = training.training, training.progress.step
-    last = step >= settings.steps
-    values: dict[str, float] = {}
     started = time.perf_counter()
-    histograms = training.histograms() if step % settings.histogram_every == 0 or last else ()
-    if training.held_out is not None and (step % settings.validate_every == 0 or last):
+    values: dict[str, float] = {}
+    if training.held_out is not None and (step % settings.validate_every == 0 or step >= settings.steps):
         values |= training.validate()
+    last = training.finished
     if step % settings.log_every == 0 or last:
         values |= training.log()
+    histograms = training.histograms() if step % settings.histogram_every == 0 or last else ()
     training.progress.time_s += time.perf_counter() - started
-    due = stopping or training.finished or step % settings.checkpoint_every == 0
+    due = stopping or last or step % settings.checkpoint_every == 0
     if not (values or histograms or due):
         return None
     return _record(training, values, histograms, training.checkpoint() if due else None)
