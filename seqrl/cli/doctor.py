@@ -145,6 +145,8 @@ def _store(here: Session) -> Iterator[Finding]:
         return
     counts = f"{len(store.datasets())} datasets, {len(store.runs())} runs, {len(store.sweeps())} sweeps"
     yield Finding("store", "ok", f"{store.home / 'seqrl.db'}: {counts}")
+    for name, reason in sorted(store.unreadable.items()):
+        yield Finding("store", "note", f"{name} was stored by another version and is left out ({reason})")
 
 
 def _queue(here: Session) -> Iterator[Finding]:

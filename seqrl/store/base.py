@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import itertools
 import os
+import sqlite3
 import time
 import zlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
+from pydantic import ValidationError
+
+from seqrl.config import explain
 from seqrl.files import check_name, inside
 from seqrl.store.bundle import BUNDLE_PREFIX, Bundle
 from seqrl.store.database import Database
 
+Row = TypeVar("Row")
 DATABASE_NAME = "seqrl.db"
 _FOLDERS = ("minari", "columns", "runs", "sweeps", "media", "jobs")
 PACKAGED_BUNDLE = Path(__file__).parents[1] / "demo"
@@ -42,12 +48,16 @@ class StoreBase:
         home: where everything is kept; `default_home` by default. Created for this user only.
         bundle: the read-only demo; the one in the package by default.
 
+    Attributes:
+        unreadable: name → reason of rows that were met and not understood.
+
     Raises:
         ValueError: if the home cannot be used, with the reason.
     """
 
     def __init__(self, home: Path | None = None, *, bundle: Path | None = None) -> None:
         self.home = Path(home or default_home()).absolute()
+        self.unreadable: dict[str, str] = {}
         try:
             if not self.home.is_dir():
                 self.home.mkdir(mode=0o700, parents=True)
@@ -62,6 +72,30 @@ class StoreBase:
     def authoring(self) -> bool:
         """Whether this home is where the bundle itself is made, so that ``demo/...`` may be written."""
         return self.setting("authoring") == "1"
+
+    def read_all(self, rows: Iterable[sqlite3.Row], parse: Callable[[sqlite3.Row], Row]) -> list[Row]:
+        """The rows that this version understands; why it does not understand the others is kept in ``unreadable``."""
+        parsed = []
+        for row in rows:
+            try:
+                parsed.append(parse(row))
+            except ValidationError as error:
+                self.unreadable[row["name"]] = explain(error)
+        return parsed
+
+    def read_one(self, row: sqlite3.Row, parse: Callable[[sqlite3.Row], Row]) -> Row:
+        """A row.
+
+        Raises:
+            ValueError: if this version does not understand it, with the reason.
+        """
+        try:
+            return parse(row)
+        except ValidationError as error:
+            raise ValueError(
+                f"{row['name']} was stored by another version of seqrl, which this one cannot read "
+                f"({explain(error)}); use that version, or make it again under another name"
+            ) from error
 
     def setting(self, key: str) -> str | None:
         """A setting of this home, or None."""

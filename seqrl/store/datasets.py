@@ -76,13 +76,13 @@ class DatasetTable(StoreBase):
         row = self.database.row(f"{_SELECT} WHERE d.name = ?", (name,))
         if row is None:
             raise self._no_dataset(name)
-        return _dataset_row(row)
+        return self.read_one(row, _dataset_row)
 
     def datasets(self, archived: bool = False) -> list[DatasetRow]:
         """The datasets, bundled ones first, then the newest first; or the archived ones."""
         rows = self.database.rows(f"{_SELECT} WHERE d.archived = ? ORDER BY d.created DESC", (int(archived),))
         bundled = [] if archived else list(self.bundle.datasets.values())
-        return bundled + [_dataset_row(row) for row in rows]
+        return bundled + self.read_all(rows, _dataset_row)
 
     def archive_dataset(self, name: str) -> None:
         """Hide a dataset; nothing of it is destroyed, and its name stays taken."""

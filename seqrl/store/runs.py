@@ -58,7 +58,7 @@ class RunTable(StoreBase):
         row = self.database.row(f"{_SELECT} WHERE r.name = ?", (name,))
         if row is None:
             raise NotFound("run", name, [run.name for run in self.runs()])
-        return _run_row(row)
+        return self.read_one(row, _run_row)
 
     def has_run(self, name: str) -> bool:
         """Whether a name is taken by a run, archived or not."""
@@ -70,7 +70,7 @@ class RunTable(StoreBase):
         """The runs, bundled ones first, then the newest first; or the archived ones."""
         rows = self.database.rows(f"{_SELECT} WHERE r.archived = ? ORDER BY r.created DESC", (int(archived),))
         bundled = [] if archived else list(self.bundle.runs.values())
-        return bundled + [_run_row(row) for row in rows]
+        return bundled + self.read_all(rows, _run_row)
 
     def has_checkpoint(self, name: str) -> bool:
         """Whether a run has weights that can act."""

@@ -63,13 +63,13 @@ class SweepTable(RunTable):
         row = self.database.row(f"{_SELECT} WHERE s.name = ?", (name,))
         if row is None:
             raise NotFound("sweep", name, [sweep.name for sweep in self.sweeps()])
-        return _sweep_row(row)
+        return self.read_one(row, _sweep_row)
 
     def sweeps(self, archived: bool = False) -> list[SweepRow]:
         """The sweeps, bundled ones first, then the newest first; or the archived ones."""
         rows = self.database.rows(f"{_SELECT} WHERE s.archived = ? ORDER BY s.created DESC", (int(archived),))
         bundled = [] if archived else list(self.bundle.sweeps.values())
-        return bundled + [_sweep_row(row) for row in rows]
+        return bundled + self.read_all(rows, _sweep_row)
 
     def archive_sweep(self, name: str) -> None:
         """Hide a sweep; nothing of it is destroyed, and its name stays taken."""

@@ -9,6 +9,7 @@ import pytest
 
 from seqrl.store import Store, schema
 from seqrl.store.database import Database
+from tests.specs import run_spec, sweep_spec, train_job
 
 
 def test_a_new_home_is_for_its_user_only(home):
@@ -67,7 +68,25 @@ def test_a_file_that_is_no_database_says_what_to_do(home):
         Store(home)
 
 
-def test_a_damaged_database_is_noticed(store):
+def test_what_another_version_stored_is_left_out_and_named(tiny):
+    job_id = tiny.add_job(train_job("future"), "future")
+    tiny.add_run(run_spec("future"), tiny.dataset("tiny").facts, job_id)
+    tiny.add_sweep(sweep_spec("later"), "sweep_rtg")
+    spec = run_spec("future").model_dump_json().replace('"preset"', '"presett"')
+    connection = tiny.database.connection
+    connection.execute("UPDATE runs SET spec = ?", (spec,))
+    connection.execute("UPDATE datasets SET facts = '{}'")
+    connection.execute("UPDATE sweeps SET spec = '{}'")
+    mine = [row for rows in (tiny.datasets(), tiny.runs(), tiny.sweeps()) for row in rows if "demo/" not in row.name]
+    assert mine == []
+    assert tiny.unreadable.keys() == {"tiny", "future", "later"}
+    assert "presett" in tiny.unreadable["future"]
+    for door in (lambda: tiny.run("future"), lambda: tiny.dataset("tiny"), lambda: tiny.sweep("later")):
+        with pytest.raises(ValueError, match="was stored by another version of seqrl"):
+            door()
+
+
+def test_a_new_database_has_no_fault(store):
     assert store.database.fault() is None
 
 
