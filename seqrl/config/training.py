@@ -27,7 +27,7 @@ class TrainingSpec(Spec):
         100, "Warm-up", "Steps over which the learning rate rises.", unit="steps", ge=0, le=1_000_000, advanced=True
     )
     schedule: Literal["cosine", "constant"] = setting(
-        "cosine", "Schedule", "After the warm-up: fall along a cosine to a tenth, or stay.", advanced=True
+        "cosine", "Schedule", "After the warm-up: fall along a cosine to a hundredth, or stay.", advanced=True
     )
     gradient_clip: float = setting(1.0, "Gradient clip", "Largest norm of a gradient.", gt=0, le=1000, advanced=True)
     validation_fraction: float = setting(

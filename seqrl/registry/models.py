@@ -51,9 +51,10 @@ class Preset:
 _ACTION_PRESETS = {
     "quick": Preset(
         title="Quick",
-        model={"embedding_dim": 64, "layers": 3, "context_length": 20},
-        training={"steps": 3000, "batch_size": 64, "learning_rate": 1e-3, "warmup_steps": 100},
-        seconds=60,
+        # Few passes over much data: dropout costs a quarter of the time and, measured on CartPole, calibration too.
+        model={"embedding_dim": 64, "layers": 3, "context_length": 10, "dropout": 0.0},
+        training={"steps": 1700, "batch_size": 128, "learning_rate": 2e-3, "warmup_steps": 100},
+        seconds=65,
     ),
     "good": Preset(
         title="Good",

@@ -14,18 +14,18 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def learning_rate(step: int, spec: TrainingSpec) -> float:
-    """Learning rate of update number ``step`` (from 0): linear warm-up, then a cosine down to a tenth, or constant.
+    """Learning rate of update number ``step`` (from 0): linear warm-up, then a cosine down to a hundredth, or constant.
 
     >>> spec = TrainingSpec(steps=1000, learning_rate=1.0, warmup_steps=10)
     >>> [round(learning_rate(step, spec), 3) for step in (0, 9, 505, 999)]
-    [0.1, 1.0, 0.55, 0.1]
+    [0.1, 1.0, 0.505, 0.01]
     """
     if step < spec.warmup_steps:
         return spec.learning_rate * (step + 1) / spec.warmup_steps
     if spec.schedule == "constant":
         return spec.learning_rate
     progress = (step - spec.warmup_steps) / max(1, spec.steps - spec.warmup_steps)
-    return spec.learning_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * progress)))
+    return spec.learning_rate * (0.01 + 0.495 * (1 + math.cos(math.pi * progress)))
 
 
 def decayed_parameters(model: nn.Module) -> set[str]:
