@@ -1,7 +1,7 @@
 """Environment steps a second while a Decision Transformer acts (K = 20, 128 × 3, dropout off).
 
-CartPole: a sweep of 11 targets × 32 sampled episodes with a model trained for this purpose, against the same weights
-playing one episode at a time with the window recomputed. HalfCheetah-v5: 64 environments, random weights (how
+CartPole: a sweep of 11 targets × 32 sampled episodes with models trained for this purpose (width 128, and 64 as in the
+quick preset), against the same weights playing one episode at a time with the window recomputed. HalfCheetah-v5: 64 environments, random weights (how
 fast it is does not depend on how good it is), the environments' own time taken off on both sides.
 """
 
@@ -33,11 +33,11 @@ CHEETAH_STEPS = 200
 _SETTINGS = {"embedding_dim": 128, "layers": 3, "heads": 1, "context_length": 20}
 
 
-def trained_actor(episodes: int = 500, steps: int = 300) -> Actor:
+def trained_actor(width: int = 128, episodes: int = 500, steps: int = 300) -> Actor:
     """A CartPole model that balances for a while."""
     behaviours = environment_row("CartPole-v1").behaviours({"poor": 0.3, "medium": 0.4, "expert": 0.3})
     dataset = DatasetSpec(name="benchmark", environment="CartPole-v1", episodes=episodes, behaviours=behaviours)
-    model_spec = DecisionTransformerSpec(**_SETTINGS)
+    model_spec = DecisionTransformerSpec(**_SETTINGS | {"embedding_dim": width})
     training = TrainingSpec(steps=steps, learning_rate=1e-3, warmup_steps=20, validation_fraction=0)
     spec = RunSpec(name="dt", dataset="benchmark", model=model_spec, training=training)
     with tempfile.TemporaryDirectory() as folder:
@@ -65,7 +65,8 @@ def plain_copy(actor: Actor) -> PlainDecisionTransformer:
     facts, model = actor.facts, actor.model
     discrete = facts.action.kind == "discrete"
     actions = facts.action.categories[0] if discrete else facts.action.size
-    plain = PlainDecisionTransformer(facts.observation.size, actions, model.max_timestep, 128, 3, 1, discrete).eval()
+    size = (actor.spec.model.embedding_dim, actor.spec.model.layers, actor.spec.model.heads)
+    plain = PlainDecisionTransformer(facts.observation.size, actions, model.max_timestep, *size, discrete).eval()
     pairs = [
         (plain.embed_return, model.embed_return.input),
         (plain.embed_observation, model.embed_observation.input),
@@ -160,14 +161,14 @@ def lockstep_rate(actor: Actor, environments: int, threads: int) -> Callable[[],
 def growth(actor: Actor, threads: int) -> Comparison:
     """Exponent of sweep time against episodes per target."""
     torch.set_num_threads(threads)
-    sizes = (8, 16, 32, 64)
+    sizes = (4, 8, 16, 32)
     spec = {"name": "s", "runs": ("dt",), "targets": TARGETS, "decodings": ("sampled",)}
 
     def timed(size: int) -> Callable[[], float]:
         sweep = ReturnSweepSpec(**spec, episodes=size)
         return lambda: seconds(lambda: list(return_sweep(sweep, {"dt": actor})))
 
-    figures = by_turns({str(size): timed(size) for size in sizes}, rounds=2)
+    figures = by_turns({str(size): timed(size) for size in sizes}, rounds=1)
     exponent = np.polyfit([math.log(size) for size in sizes], [math.log(min(v)) for v in figures.values()], 1)[0]
     return Comparison(
         "DT sweep time against episodes", "exponent", float(exponent), runs=figures, notes="seconds; none above 1.05"
@@ -177,35 +178,27 @@ def growth(actor: Actor, threads: int) -> Comparison:
 def measure() -> list[Comparison]:
     """All lines of this benchmark."""
     threads = torch.get_num_threads()
-    cartpole, cheetah = trained_actor(), random_cheetah()
+    wide, narrow, cheetah = trained_actor(128), trained_actor(64), random_cheetah()
     one_by_one = {
         f"one episode at a time, {count} thread{'s' if count > 1 else ''}": count for count in sorted({1, threads})
     }
-    limits: dict[str, Any] = {"max_steps": 1000, "take_off": False, "sampled": True}
+    played: dict[str, Any] = {"max_steps": 1000, "take_off": False, "sampled": True}
     off: dict[str, Any] = {"max_steps": 400, "take_off": True, "sampled": False}
+
+    def sweep(actor: Actor, title: str) -> Comparison:
+        variants = {"seqrl": sweep_rate(actor, 32, threads)}
+        variants |= {name: plain_rate(actor, TARGETS, threads=count, **played) for name, count in one_by_one.items()}
+        return compare(title, "steps/s", "seqrl", variants, at_least=45)
+
+    variants = {"seqrl": lockstep_rate(cheetah, 64, threads)}
+    variants |= {name: plain_rate(cheetah, (100.0,), threads=count, **off) for name, count in one_by_one.items()}
+    window = {"seqrl": sweep_rate(wide, 4, threads, "window")}
     return [
+        sweep(wide, "DT sweep, CartPole, 11 targets × 32 episodes, width 128"),
+        sweep(narrow, "the same, width 64 (quick preset)"),
+        compare("width 128, window recomputed at every step", "steps/s", "seqrl", window, rounds=1),
         compare(
-            "DT sweep, CartPole, 11 targets × 32 episodes",
-            "steps/s",
-            "seqrl",
-            {"seqrl": sweep_rate(cartpole, 32, threads)}
-            | {name: plain_rate(cartpole, TARGETS, threads=count, **limits) for name, count in one_by_one.items()},
-            at_least=45,
+            "DT, HalfCheetah-v5, 64 environments, their own time taken off", "steps/s", "seqrl", variants, at_least=30
         ),
-        compare(
-            "the same, window recomputed at every step",
-            "steps/s",
-            "seqrl",
-            {"seqrl": sweep_rate(cartpole, 8, threads, "window")},
-            rounds=1,
-        ),
-        compare(
-            "DT, HalfCheetah-v5, 64 environments, their own time taken off",
-            "steps/s",
-            "seqrl",
-            {"seqrl": lockstep_rate(cheetah, 64, threads)}
-            | {name: plain_rate(cheetah, (100.0,), threads=count, **off) for name, count in one_by_one.items()},
-            at_least=30,
-        ),
-        growth(cartpole, threads),
+        growth(narrow, threads),
     ]
