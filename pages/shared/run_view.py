@@ -9,9 +9,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from pages.shared.charts import chart
 from pages.shared.exports import csv_button, json_button
+from pages.shared.frame import style
 from pages.shared.jobs import STATES, ago, log, stop_job
-from seqrl import jobs
+from seqrl import jobs, plots
 from seqrl.plots.format import count, duration, number
 from seqrl.registry import MODELS
 from seqrl.store import RunRow, Store
@@ -33,8 +35,28 @@ def detail(store: Store, row: RunRow) -> None:
             _notes(store, row)
         elif row.note:
             st.caption(row.note)
+        _weights(store, row)
         if row.job_id is not None:
             log(row.job_id)
+
+
+def _weights(store: Store, row: RunRow) -> None:
+    """Histograms of weights and gradients over the training; read only when they are looked at."""
+    fold = st.expander("Weights and gradients", icon=":material/grid_on:", on_change="rerun", key=f"weights.{row.name}")
+    if not fold.open:
+        return
+    with fold:
+        histograms = store.histograms(row.name)
+        names = list(dict.fromkeys(histogram.name for histogram in histograms))
+        if not names:
+            st.caption(
+                f"None yet: they are written every {count(row.spec.training.histogram_every, 'step')} "
+                "(Histograms every, under Training)."
+            )
+            return
+        name = st.selectbox("Of", names, key=f"weights.{row.name}.of")
+        info = plots.weight_histograms_info(histograms, name)
+        chart(plots.weight_histograms(info, *style()), f"weights-{row.name}-{name}", name, plots.sentence(info))
 
 
 def _seconds(row: RunRow) -> float:

@@ -34,7 +34,7 @@ def server(tmp_path_factory):
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(240):
+        for _ in range(480):
             if process.poll() is not None:
                 raise RuntimeError(f"the app did not start: {log.read_text()}")
             try:
@@ -69,7 +69,7 @@ def page(browser):
     """A fresh profile; any error that the page throws fails the test."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     opened = context.new_page()
-    opened.set_default_timeout(40_000)
+    opened.set_default_timeout(90_000)
     thrown = []
     opened.on("pageerror", lambda error: thrown.append(str(error)))
     yield opened

@@ -22,6 +22,9 @@ from seqrl.store import Store
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 SMALL_MODEL = DecisionTransformerSpec(embedding_dim=32, layers=1, context_length=10)
+SLOW_MS = 90_000
+"""Far more than anything takes: other tests run beside the browser."""
+
 MIXTURE = (
     BehaviourSpec(tier="poor", share=0.5, policy="heuristic", epsilon=0.6),
     BehaviourSpec(tier="medium", share=0.5, policy="heuristic", epsilon=0.3),
@@ -151,7 +154,7 @@ def test_a_sweep_grows_and_a_click_on_a_point_plays_its_episode(page, server, pr
         "[...document.querySelectorAll('.seqrl-chart')].some("
         "c => c.data.some(t => t.mode === 'lines+markers' && t.customdata.length === 3))"
     )
-    expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0, timeout=40_000)
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0, timeout=SLOW_MS)
     click_point(page, chart.locator(".scatterlayer .trace:has(path.js-line):has(.points path) .points path").nth(1))
     page.wait_for_url(re.compile(r"episode=\d+"))
     page.wait_for_function(
@@ -162,7 +165,7 @@ def test_a_sweep_grows_and_a_click_on_a_point_plays_its_episode(page, server, pr
     address = page.url
     fresh = page.context.browser.new_context(viewport={"width": 1440, "height": 900})
     other = fresh.new_page()
-    other.set_default_timeout(40_000)
+    other.set_default_timeout(SLOW_MS)
     other.goto(address)
     drawn(other, "Achieved against target return")
     for label in ("Sweep", "Point", "Episode"):
