@@ -12,11 +12,11 @@ import typer
 from pydantic import ValidationError
 
 from seqrl import __version__
-from seqrl.cli import datasets, environments, exchange, jobs, sweeps
+from seqrl.cli import datasets, environments, exchange, jobs, sweeps, tokens
 from seqrl.cli import demo as demo_commands
 from seqrl.cli.doctor import doctor
 from seqrl.cli.render import render
-from seqrl.cli.session import Failure, Session
+from seqrl.cli.session import AsJson, Failure, Session, show
 from seqrl.cli.train import train
 from seqrl.config import explain
 
@@ -34,6 +34,7 @@ app.add_typer(datasets.app, name="dataset")
 app.add_typer(exchange.runs, name="run")
 app.add_typer(exchange.evaluations, name="evaluate")
 app.add_typer(sweeps.app, name="sweep")
+app.add_typer(tokens.app, name="tokens")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(demo_commands.app, name="demo")
 app.command("train")(train)
@@ -53,9 +54,9 @@ def _common(
 
 
 @app.command("version")
-def version() -> None:
+def version(as_json: AsJson = False) -> None:
     """Say which version this is."""
-    typer.echo(__version__)
+    show({"version": __version__}, as_json, __version__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from seqrl.config import DatasetFacts, JobSpec, check_return_sweep, check_run
+from seqrl.config import DatasetFacts, JobSpec, check_beam_sweep, check_return_sweep, check_run
 from seqrl.store import RunRow, Store
 
 _RUN_POLICY = "run:"
@@ -84,6 +84,8 @@ def _create_sweep(store: Store, job: Any, job_id: int) -> None:
         raise ValueError(f"the runs act in different environments ({shown}); choose runs of one environment")
     if job.kind == "sweep_rtg":
         check_return_sweep(job.spec, {name: (run.spec, run.facts) for name, run in runs.items()})
+    if job.kind == "sweep_beam":
+        check_beam_sweep(job.spec, {name: run.spec for name, run in runs.items()})
     store.add_sweep(job.spec, job.kind, job_id)
 
 
