@@ -1,8 +1,9 @@
 """Environment steps a second while a Decision Transformer acts (K = 20, 128 × 3, dropout off).
 
 CartPole: a sweep of 11 targets × 32 sampled episodes with models trained for this purpose (width 128, and 64 as in the
-quick preset), against the same weights playing one episode at a time with the window recomputed. HalfCheetah-v5: 64 environments, random weights (how
-fast it is does not depend on how good it is), the environments' own time taken off on both sides.
+quick preset), against the same weights playing one episode at a time with the window recomputed. HalfCheetah-v5: 64
+environments, random weights (how fast it is does not depend on how good it is), the environments' own time taken off
+on both sides.
 """
 
 from __future__ import annotations
