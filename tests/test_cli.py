@@ -7,8 +7,9 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
-from seqrl.cli import main, sweeps
+from seqrl.cli import app, main, sweeps
 from seqrl.cli.session import Session
 from seqrl.registry import environment_row
 from seqrl.store import Store
@@ -220,6 +221,27 @@ def test_the_doctor_sees_a_damaged_store(tiny, run):
     code, out, _ = run("doctor")
     assert code == 1
     assert "restore seqrl.db from a copy" in out
+
+
+def commands(group, path=()):
+    """Every command with its words."""
+    for name, found in group.commands.items():
+        if hasattr(found, "commands"):
+            yield from commands(found, (*path, name))
+        else:
+            yield " ".join((*path, name)), {option for item in found.params for option in item.opts}, found
+
+
+def test_every_command_speaks_json_and_explains_itself():
+    found = {words: (options, item) for words, options, item in commands(typer.main.get_command(app))}
+    wanted = ["env list", "dataset build", "dataset list", "dataset info", "dataset delete", "dataset restore", "train"]
+    wanted += ["sweep rtg", "sweep beam", "render", "jobs list", "jobs show", "jobs log", "jobs cancel", "jobs resume"]
+    assert set(wanted) | {"demo build", "doctor"} <= found.keys()
+    for words, (options, item) in found.items():
+        assert "--json" in options, words
+        assert item.help, words
+    for words in ("dataset build", "train", "sweep rtg", "sweep beam", "render", "jobs resume"):
+        assert "--detach" in found[words][0], words
 
 
 def test_home_is_an_option_too(tmp_path, run):
