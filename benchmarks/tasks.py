@@ -35,12 +35,14 @@ _TRAINING = {"batch_size": 64, "learning_rate": 1e-3, "validation_fraction": 0.0
 def graph(bench: Workbench, steps: int = 1200, episodes: int = 200) -> list[dict[str, Any]]:
     """From which share of the start nodes a model finds a shortest way, having seen 1,000 random walks."""
     bench.dataset("walks", "seqrl/GraphWalk-v0", 1000, {"random": 1.0})
+    # divided by the longest walk, neighbouring requests would differ by 0.02; they have to be told apart near the goal
+    scale = {"return_scale": 10.0}
     sequence = _SMALL | {"context_length": 10}
     models: dict[str, dict[str, Any]] = {
         "BC": sequence | {"kind": "bc"},
         "%BC, best 10 %": sequence | {"kind": "bc", "top_fraction": 0.1},
-        "RvS": _PLAIN,
-        "DT": sequence | {"kind": "dt", "return_head": "bins"},
+        "RvS": _PLAIN | scale,
+        "DT": sequence | scale | {"kind": "dt", "return_head": "bins"},
     }
     rows = []
     for label, model in models.items():
