@@ -14,7 +14,6 @@ RANKS = {
     "config": 0,
     "files": 0,
     "mapped": 0,
-    "mapped": 0,
     "plots": 0,
     "registry": 1,
     "tokens": 1,
