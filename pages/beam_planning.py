@@ -8,7 +8,9 @@ from pages.shared.exports import csv_button, json_button
 from pages.shared.frame import (
     controls,
     empty_state,
+    form_is_open,
     heading,
+    newest,
     open_store,
     presenting,
     start_with,
@@ -37,8 +39,7 @@ runs = [
     and store.has_checkpoint(row.name)
 ]
 known = [row.name for row in store.sweeps() if row.kind == "sweep_beam"]
-st.session_state.setdefault("beam.form", "plan.with" in st.query_params or not known)
-if runs and st.session_state["beam.form"]:
+if form_is_open("beam.form", "plan.with", not known) and runs:
     slot = st.empty()
     with slot.container():
         started = new_beam_sweep(store, runs)
@@ -65,7 +66,7 @@ def toggle_form() -> None:
 
 
 with controls().container(horizontal=True, vertical_alignment="bottom"):
-    start_with("beams", known[0])
+    start_with("beams", newest(known))
     name = st.selectbox("Sweep", known, index=None, key="beams", bind="query-params", width=300) or known[0]
     sweep = store.sweep(name)
     show_episodes = st.toggle("Single episodes", True, key="beam.dots", bind="query-params")

@@ -7,7 +7,7 @@ from pages.shared.dataset_form import new_dataset
 from pages.shared.dataset_sources import SOURCES, export
 from pages.shared.dataset_view import VIEWS, show
 from pages.shared.exports import csv_button
-from pages.shared.frame import empty_state, heading, open_store, start_with
+from pages.shared.frame import empty_state, heading, newest, open_store, start_with
 from pages.shared.jobs import ago, progress
 from seqrl.plots.format import count, number, percent, size
 from seqrl.store import DatasetRow
@@ -73,7 +73,7 @@ def detail(row: DatasetRow) -> None:
 def explore(rows: list[DatasetRow]) -> None:
     """Choose a dataset and look at it."""
     names = [row.name for row in rows]
-    start_with("dataset", names[0])
+    start_with("dataset", newest(names))
     name = st.selectbox("Dataset", names, index=None, key="dataset", bind="query-params") or names[0]
     row = rows[names.index(name)]
     detail(row)

@@ -6,7 +6,18 @@ import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.exports import csv_button, json_button
-from pages.shared.frame import controls, empty_state, heading, open_store, presenting, start_with, style, two_columns
+from pages.shared.frame import (
+    controls,
+    empty_state,
+    form_is_open,
+    heading,
+    newest,
+    open_store,
+    presenting,
+    start_with,
+    style,
+    two_columns,
+)
 from pages.shared.jobs import progress
 from pages.shared.new_sweep import new_sweep
 from pages.shared.sweep_view import (
@@ -30,8 +41,7 @@ heading("RTG sweep", "Ask a model for a return, low or high: does it deliver wha
 store = open_store()
 runs = [row for row in store.runs() if row.facts.environment and store.has_checkpoint(row.name)]
 known = [row.name for row in store.sweeps() if row.kind == "sweep_rtg"]
-st.session_state.setdefault("form", "ask" in st.query_params or not known)
-if runs and st.session_state["form"]:
+if form_is_open("form", "ask", not known) and runs:
     slot = st.empty()
     with slot.container():
         started = new_sweep(store, runs)
@@ -57,7 +67,7 @@ def toggle_form() -> None:
 
 
 with controls().container(horizontal=True, vertical_alignment="bottom"):
-    start_with("sweep", known[0])
+    start_with("sweep", newest(known))
     name = st.selectbox("Sweep", known, index=None, key="sweep", bind="query-params", width=300) or known[0]
     sweep = store.sweep(name)
     reference = normalisation(store, sweep)

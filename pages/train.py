@@ -5,7 +5,7 @@ import streamlit as st
 from pages.shared import forms
 from pages.shared.estimates import training_seconds
 from pages.shared.exports import json_button
-from pages.shared.frame import empty_state, heading, open_store, start_with
+from pages.shared.frame import empty_state, heading, newest, open_store, start_with
 from pages.shared.jobs import progress, queue, submit
 from pages.shared.names import free_name
 from seqrl.config import RunSpec, TrainingSpec, TrainJob, check_run, parse_model
@@ -30,7 +30,7 @@ with left:
     names = [row.name for row in datasets]
     by_name = {row.name: row for row in datasets}
 
-    start_with("dataset", names[0])
+    start_with("dataset", newest(names))
     dataset = st.selectbox("Dataset", names, index=None, key="dataset", bind="query-params") or names[0]
     facts = by_name[dataset].facts
     assert facts is not None  # noqa: S101 - only built datasets are listed

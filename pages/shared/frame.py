@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -108,6 +108,26 @@ def start_with(key: str, value: str | list[str]) -> None:
     if key not in st.session_state and key not in st.query_params:
         st.session_state[key] = value
         st.query_params[key] = value
+
+
+def newest(names: Sequence[str]) -> str:
+    """The newest of one's own, else the first of the bundled ones; names are sorted as the store does."""
+    return next((name for name in names if not name.startswith("demo/")), names[0])
+
+
+def form_is_open(key: str, link: str, otherwise: bool) -> bool:
+    """Whether a page's form is open: by its button, or because a link came with something to fill in.
+
+    Args:
+        key: of the state that the button switches.
+        link: the query parameter that a link to the form carries.
+        otherwise: whether it is open on the first visit without such a link.
+    """
+    wanted = ",".join(st.query_params.get_all(link))
+    if wanted and st.session_state.get(f"{key}.link") != wanted:
+        st.session_state[key] = True
+    st.session_state[f"{key}.link"] = wanted
+    return bool(st.session_state.setdefault(key, otherwise))
 
 
 def heading(title: str, answers: str) -> None:

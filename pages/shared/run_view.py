@@ -81,6 +81,13 @@ def _actions(store: Store, row: RunRow) -> None:
                 icon=":material/target:",
                 query_params={"ask": row.name},
             )
+        if row.spec.model.kind == "tt" and store.has_checkpoint(row.name):
+            st.page_link(
+                "pages/beam_planning.py",
+                label="Let it plan",
+                icon=":material/account_tree:",
+                query_params={"plan.with": row.name},
+            )
         st.page_link(
             "pages/train.py",
             label="Clone",

@@ -91,5 +91,6 @@ def home(tmp_path, monkeypatch):
 
     monkeypatch.setattr(PagesManager, "__init__", begin_after_navigation)
     monkeypatch.setenv("SEQRL_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("seqrl.store.base.PACKAGED_BUNDLE", tmp_path / "no bundle")
     yield tmp_path / "home"
     shutil.rmtree(tmp_path / "home", ignore_errors=True)

@@ -79,10 +79,21 @@ def click_point(page, point):
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
 
 
-def test_a_fresh_home_says_what_to_do_next(page, server):
-    visit(page, server, "train")
-    page.get_by_role("button", name="Build a dataset").wait_for()
+def test_the_first_request_of_a_fresh_server_may_be_a_deep_link(page, server):
+    visit(page, server, "train?model=BC")
+    page.get_by_role("button", name="Train", exact=True).wait_for()
+    expect(page.get_by_text("Behaviour cloning", exact=True)).to_be_visible()
     expect(page.get_by_role("link", name="RTG sweep")).to_be_visible()
+
+
+def test_home_shows_a_chart_and_three_moving_episodes_without_a_click(page, server):
+    visit(page, server, "")
+    drawn(page, "Achieved against target return")
+    page.wait_for_function(
+        "(() => { const videos = [...document.querySelectorAll('*')].flatMap(e => e.shadowRoot ? "
+        "[...e.shadowRoot.querySelectorAll('video')] : []);"
+        " return videos.length === 3 && videos.every(v => v.currentTime > 0 && v.muted); })()"
+    )
 
 
 def test_an_invalid_form_shows_its_sentence_and_a_valid_one_builds(page, server):
