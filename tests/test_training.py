@@ -1,4 +1,5 @@
 import dataclasses
+import doctest
 import itertools
 import math
 
@@ -9,7 +10,7 @@ import torch
 from seqrl.checkpoints import load_model, load_training_state, save_checkpoint
 from seqrl.config import RunSpec, TrainingSpec
 from seqrl.models.decision_transformer import DecisionTransformer
-from seqrl.training import FlatAdamW, NonFiniteLoss, learning_rate, loop, train
+from seqrl.training import FlatAdamW, NonFiniteLoss, learning_rate, loop, optimizer, train
 from seqrl.training.machine import choose_precision, choose_threads
 from seqrl.training.optimizer import decayed_parameters
 from seqrl.windows import split_episodes
@@ -257,12 +258,13 @@ def test_the_flat_optimizer_is_adamw_with_two_groups(columns):
 
 
 def test_the_learning_rate_rises_and_falls():
+    assert doctest.testmod(optimizer).failed == 0
     spec = TrainingSpec(steps=100, warmup_steps=10, learning_rate=1.0)
     rates = [learning_rate(step, spec) for step in range(100)]
     assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
     assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert 0.1 <= rates[-1] < 0.102
-    assert learning_rate(55, spec) == pytest.approx(0.1 + 0.45 * (1 + math.cos(math.pi / 2)))
+    assert 0.01 <= rates[-1] < 0.012
+    assert learning_rate(55, spec) == pytest.approx(0.01 + 0.495 * (1 + math.cos(math.pi / 2)))
     constant = TrainingSpec(steps=100, warmup_steps=10, learning_rate=1.0, schedule="constant")
     assert learning_rate(99, constant) == 1.0
     assert learning_rate(0, TrainingSpec(warmup_steps=0, learning_rate=0.5)) == 0.5

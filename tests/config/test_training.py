@@ -34,6 +34,8 @@ def test_a_model_that_fits_is_accepted():
 
 
 BOX = SpaceFacts(kind="box", size=1, shape=(1,), names=("torque",), low=(-2,), high=(2,))
+OPEN = SpaceFacts(kind="box", size=1, shape=(1,), names=("torque",), low=(-2,), high=(None,))
+IMAGE = SpaceFacts(kind="image", size=48, shape=(4, 4, 3), names=())
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,8 @@ BOX = SpaceFacts(kind="box", size=1, shape=(1,), names=("torque",), low=(-2,), h
         ({"max_timestep": 100}, {}, "max_timestep is 100 but CartPole-v1 episodes last up to 500 steps"),
         ({"action_head": "tanh"}, {}, "action_head is tanh but the actions are discrete; choose categorical"),
         ({"action_head": "categorical"}, {"action": BOX}, "action_head is categorical but the actions are continuous"),
+        ({"action_head": "tanh"}, {"action": OPEN}, "action_head is tanh but an action dimension has no bounds"),
+        ({}, {"observation": IMAGE}, "observations are images of shape (4, 4, 3); choose a dataset with vector"),
         ({}, {"episodes": 1}, "validation_fraction is 0.1 but the dataset has only one episode"),
     ],
 )
