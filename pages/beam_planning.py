@@ -123,6 +123,7 @@ def choose(point: object) -> None:
         row = episodes[episodes["episode_id"] == point].iloc[0]
         st.session_state["beam.point"] = cell_name(row["run"], row["width"], row["horizon"])
         st.session_state["beam.episode"] = str(point)
+    st.session_state["beam.clicked"] = st.session_state.get("beam.episode")
     if growing:
         st.rerun()  # the whole page: the episode is drawn beside the chart's fragment
 
@@ -188,7 +189,8 @@ with episode_side:
             f"**{duration(table['seconds_per_decision'].iloc[0])}** per decision."
         )
         row = of_point[of_point["episode_id"] == int(episode)].iloc[0]
-        episode_player(sweep, row, "tt", f"beam.player.{sweep.name}")
+        asked_for = st.session_state.get("beam.clicked") == episode
+        episode_player(sweep, row, "tt", f"beam.player.{sweep.name}", at_once=asked_for)
 
 if point is not None and episode is not None:
     steps = store.episode_steps(name, int(episode))

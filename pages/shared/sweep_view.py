@@ -206,8 +206,16 @@ def strips_of(run: RunRow, steps: dict[str, np.ndarray], colour: str) -> list[St
     return strips
 
 
-def episode_player(sweep: SweepRow, row: pd.Series, kind: str, key: str) -> None:
-    """Play an episode; when it was never rendered, have it rendered first."""
+def episode_player(sweep: SweepRow, row: pd.Series, kind: str, key: str, *, at_once: bool = True) -> None:
+    """Play an episode; when it was never rendered, have it rendered first.
+
+    Args:
+        sweep: that it was measured in.
+        row: of its episode table.
+        kind: family of the model, for the colour.
+        key: of the player.
+        at_once: whether somebody asked for this very episode, or it needs a button first.
+    """
     store = open_store()
     episode_id = int(row["episode_id"])
     path = store.media_path(sweep.name, episode_id)
@@ -225,6 +233,8 @@ def episode_player(sweep: SweepRow, row: pd.Series, kind: str, key: str) -> None
     name = f"{sweep.name}/{episode_id}"
     job = next((job for job in store.jobs() if job.kind == "render" and job.name == name), None)
     if job is None or job.state == "succeeded":
+        if not at_once and not st.button("Play this episode", icon=":material/play_circle:", key=f"{key}.play"):
+            return
         job = submit(RenderJob(spec=RenderSpec(sweep=sweep.name, episode_id=episode_id)))
     if job is not None:
         progress(job.id, f"{key}.render")
