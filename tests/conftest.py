@@ -8,12 +8,29 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import shutil
 import threading
+from pathlib import Path
 
 import pytest
 
 from seqrl import jobs
 from seqrl.store import Store
 from tests.specs import dataset_spec
+
+CHROMIUM = next((path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).is_file()), None)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's Chromium; one for all tests of a process, because Playwright takes no second one beside it."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium; install the Debian package chromium")
+    from playwright.sync_api import sync_playwright
+
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield launched
+        launched.close()
 
 
 @pytest.fixture

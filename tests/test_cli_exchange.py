@@ -86,7 +86,9 @@ def test_a_refused_file_leaves_nothing_and_its_name_free(run, home, tmp_path):
     code, sentence = run("dataset", "import", path, "--name", "d")
     assert code == 1 and "episode 1: rewards holds NaN at step 2" in sentence and sentence.count("\n") == 1
     store = Store(home)
-    assert not store.datasets() and not list((home / "columns").iterdir())
+    assert not [row for row in store.datasets() if not store.bundled(row.name)] and not list(
+        (home / "columns").iterdir()
+    )
     assert not list(home.rglob("scratch"))
     write_npz(tmp_path / "a.npz")
     assert run("dataset", "import", path, "--name", "d")[0] == 0

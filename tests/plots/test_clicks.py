@@ -1,7 +1,6 @@
 """What plotly.js says of a click is what the pages rely on: tried in a real browser."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +22,6 @@ from .synthetic import attention_weights, beam_points, sweep_episodes
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
-CHROMIUM = next((path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).is_file()), None)
 CLICK = """
 ([figure, curve, point]) => new Promise((resolve) => {
   const element = document.createElement("div");
@@ -44,18 +42,12 @@ CLICK = """
 
 
 @pytest.fixture(scope="module")
-def page():
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        page = browser.new_page(viewport={"width": 920, "height": 620})
-        page.set_content("<body style='margin:0'></body>")
-        page.add_script_tag(content=get_plotlyjs())
-        yield page
-        browser.close()
+def page(browser):
+    opened = browser.new_page(viewport={"width": 920, "height": 620})
+    opened.set_content("<body style='margin:0'></body>")
+    opened.add_script_tag(content=get_plotlyjs())
+    yield opened
+    opened.close()
 
 
 def click(page, figure, curve, point):
