@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import mmap
+import os
+import weakref
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import TypeGuard
 
 import numpy as np
 
@@ -42,6 +45,43 @@ class Resident:
             for mapped in self._maps:
                 mapped.madvise(mmap.MADV_DONTNEED)
             self._touched = 0
+
+
+class FileWindows:
+    """Windows of consecutive rows of a mapped column, read from its file: ``windows[starts]`` is (B, length, ...).
+
+    Reading copies from the kernel's cache straight into the result. Through the mapping the same bytes would cost a
+    page fault every few kilobytes, and would stay resident.
+
+    Args:
+        column: as ``numpy.load(..., mmap_mode="r")`` gives it.
+        length: rows of a window.
+    """
+
+    def __init__(self, column: np.memmap, length: int) -> None:
+        self._shape, self._dtype = (length, *column.shape[1:]), column.dtype
+        self._row_bytes = int(np.prod(column.shape[1:], dtype=np.int64)) * column.itemsize
+        self._offset, self._last = int(column.offset), len(column) - length
+        self._file = os.open(str(column.filename), os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._file)
+
+    def __getitem__(self, starts: np.ndarray) -> np.ndarray:
+        """Copies of the windows that begin at these rows."""
+        result = np.empty((len(starts), *self._shape), self._dtype)
+        if not len(starts):
+            return result
+        if starts.min() < 0 or starts.max() > self._last:
+            raise IndexError(f"a window begins at row {starts.max()}, the last one that fits at {self._last}")
+        bytes_of = result.reshape(len(starts), -1).view(np.uint8)
+        for row, start in zip(bytes_of, starts.tolist(), strict=True):
+            if os.preadv(self._file, [row.data], self._offset + start * self._row_bytes) != len(row):
+                raise OSError(f"the column ends within the window that begins at row {start}; import the dataset again")
+        return result
+
+
+def is_large(column: np.ndarray) -> TypeGuard[np.memmap]:
+    """Whether a column is a mapped file that should not become resident."""
+    return isinstance(column, np.memmap) and column.filename is not None and column.nbytes > Resident.LIMIT_BYTES
 
 
 def zeros(shape: tuple[int, ...], dtype: np.typing.DTypeLike, folder: Path | None) -> np.ndarray:

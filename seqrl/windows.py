@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from seqrl.mapped import Resident
+from seqrl.mapped import FileWindows, is_large
 from seqrl.store.columns import TAIL_ROWS, Columns
 
 
@@ -212,13 +213,15 @@ class Windows:
         chosen = table if episodes is None else table.iloc[episodes]
         self.index = WindowIndex(chosen["start"].to_numpy(), chosen["end"].to_numpy())
         self.context_length = context_length
-        self._resident = Resident(columns.observations, columns.actions)
         self.returns_to_go = np.zeros(columns.steps + TAIL_ROWS, dtype=np.float32)
         self.returns_to_go[: columns.steps] = returns_to_go(
             columns.rewards[: columns.steps], table["end"].to_numpy(), discount
         )
         columns_as_read = (columns.observations, columns.actions, self.returns_to_go)
-        self._views = [windowed(column, context_length) for column in columns_as_read]
+        self._views: list[Any] = [
+            FileWindows(column, context_length) if is_large(column) else windowed(column, context_length)
+            for column in columns_as_read
+        ]
         self._positions = np.arange(context_length)
 
     def __len__(self) -> int:
@@ -244,7 +247,6 @@ class Windows:
             yield self._batch(episode[first : first + count], start[first : first + count])
 
     def _batch(self, episode: np.ndarray, start: np.ndarray) -> WindowBatch:
-        self._resident.touch(len(start) * self.context_length)
         steps_left = (self.index.ends[episode] - start)[:, None]
         timestep = (start - self.index.starts[episode])[:, None]
         observations, actions, request = (torch.from_numpy(view[start]) for view in self._views)

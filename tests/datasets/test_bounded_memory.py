@@ -54,6 +54,16 @@ def test_windows_give_pages_back_and_still_hold_the_data(columns):
     assert most < 48 * 2**20 < BYTES
 
 
+def test_windows_of_large_columns_are_those_of_small_ones(columns, monkeypatch):
+    large = Windows(columns, 20)
+    monkeypatch.setattr(Resident, "LIMIT_BYTES", 2**40)
+    small = Windows(columns, 20)
+    for batch in range(3):
+        ours, theirs = large.sample(16, 1, batch), small.sample(16, 1, batch)
+        for name in ("observations", "actions", "returns_to_go", "timesteps", "mask"):
+            np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+
+
 def test_statistics_give_pages_back(columns):
     before = resident_file_bytes()
     mean, std = observation_moments(columns.observations, ROWS)
