@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import expect
 
 from seqrl import jobs
@@ -73,9 +74,19 @@ def drawn(page, name):
 
 
 def click_point(page, point):
-    """Click into the middle of a marker, as a hand does: plotly listens above the markers."""
-    point.scroll_into_view_if_needed()
-    box = point.bounding_box()
+    """Click into the middle of a marker, as a hand does: plotly listens above the markers.
+
+    A chart that is being drawn anew takes its old markers away; a hand would then click the new one.
+    """
+    for _ in range(5):
+        try:
+            point.scroll_into_view_if_needed()
+        except PlaywrightError as error:
+            if "not attached" not in str(error):
+                raise
+            continue
+        if box := point.bounding_box():
+            break
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
 
 
