@@ -7,6 +7,7 @@ import streamlit as st
 from pages.shared.charts import chart
 from pages.shared.exports import csv_button, json_button
 from pages.shared.frame import (
+    bound,
     controls,
     empty_state,
     form_is_open,
@@ -121,7 +122,7 @@ def start_with_an_episode(data: Measured) -> None:
     if videos:
         chosen = asked[asked["episode_id"] == videos[sorted(videos)[len(videos) // 2]]].iloc[0]
         start_with("point", point_name(chosen["run"], chosen["decoding"], chosen["target"]))
-        if st.session_state["point"] == point_name(chosen["run"], chosen["decoding"], chosen["target"]):
+        if bound("point") == point_name(chosen["run"], chosen["decoding"], chosen["target"]):
             start_with("episode", str(chosen["episode_id"]))
     elif len(asked):
         first = asked.sort_values("decoding", ascending=False, kind="stable").iloc[0]
@@ -153,7 +154,7 @@ def draw(row: SweepRow, data: Measured) -> None:
 
 def mark_chosen(figure: go.Figure, data: Measured) -> None:
     """A ring around the point whose episodes are listed."""
-    cells = data.points[point_names(data.points) == st.session_state.get("point")]
+    cells = data.points[point_names(data.points) == bound("point")]
     if len(cells) and pd.notna(cells["target"].iloc[0]) and not (reference and scale == "Normalised"):
         ink = PALETTES[style()[0]].ink
         figure.add_scatter(

@@ -110,6 +110,11 @@ def start_with(key: str, value: str | list[str]) -> None:
         st.query_params[key] = value
 
 
+def bound(key: str) -> str | None:
+    """What a widget that is bound to the address will say, before it is drawn."""
+    return st.session_state.get(key, st.query_params.get(key))
+
+
 def newest(names: Sequence[str]) -> str:
     """The newest of one's own, else the first of the bundled ones; names are sorted as the store does."""
     return next((name for name in names if not name.startswith("demo/")), names[0])
@@ -196,3 +201,11 @@ def problems() -> Iterator[None]:
         log.exception("the page cannot be drawn")
         text = str(error) or type(error).__name__
         st.error(f"{text[:1].upper()}{text[1:]}", icon=":material/error:")
+    except Exception:
+        # The last line of defence: what is around the page still works, and nobody is shown a stack trace.
+        log.exception("a fault in a page")
+        st.error(
+            "This page met a fault of seqrl itself; nothing stored is lost, and the server's log has the details. "
+            "Reload the page, or choose another one.",
+            icon=":material/error:",
+        )

@@ -45,7 +45,14 @@ class Forked(LocalBackend):
         )
 
     def start(self, store, job, limit, on_exit):
-        print(store.home, job.id, file=self.helper.stdin, flush=True)
+        return self.ask("job", store.home, job.id)
+
+    def save_for_ever(self, folder, first):
+        """A process that writes one checkpoint after the other, from step ``first`` on."""
+        return self.ask("save", folder, first)
+
+    def ask(self, *words):
+        print(*words, file=self.helper.stdin, flush=True)
         self.pid = int(self.helper.stdout.readline())
         return self.pid > 0
 
@@ -70,20 +77,36 @@ class Forked(LocalBackend):
 
 
 def serve():
-    """In the helper: fork a worker for every line ``HOME JOB``, and say its number, 0 if the job cannot be started."""
+    """In the helper: fork for every line ``job HOME JOB`` or ``save FOLDER FIRST``, and say the child's number.
+
+    It is 0 if the job cannot be started.
+    """
     import seqrl.worker.beam
     import seqrl.worker.dataset
     import seqrl.worker.imports
     import seqrl.worker.sweep
-    import seqrl.worker.train  # noqa: F401
+    import seqrl.worker.train
+    import tests.reliability.saving  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
     for line in sys.stdin:
-        home, job_id = line.split()
-        print(fork(home, int(job_id)), flush=True)
+        what, folder, number = line.split()
+        print({"job": fork_worker, "save": fork_writer}[what](folder, int(number)), flush=True)
 
 
-def fork(home, job_id):
+def fork_writer(folder, first):
+    from tests.reliability.saving import save_for_ever
+
+    pid = os.fork()
+    if pid == 0:
+        try:
+            save_for_ever(folder, first)
+        finally:
+            os._exit(1)
+    return pid
+
+
+def fork_worker(home, job_id):
     store = Store(home)
     folder = store.job_folder(job_id)
     folder.mkdir(parents=True, exist_ok=True)
