@@ -141,7 +141,7 @@ def queue() -> None:
 
 def _ahead(job: JobRow) -> int:
     waiting = open_store().jobs(states=("queued",))
-    return sum(other.ticket < job.ticket for other in waiting)
+    return sum(other.watched == job.watched and other.ticket < job.ticket for other in waiting)
 
 
 def _ended(job: JobRow, key: str) -> None:

@@ -46,11 +46,14 @@ def submit(store: Store, job: JobSpec, backend: Backend = _LOCAL) -> JobRow:
 
 
 def advance(store: Store, backend: Backend = _LOCAL) -> None:
-    """Start queued jobs, first in first out, as long as there is room."""
-    limit = job_limit(store)
-    while (job := store.next_queued()) is not None:
-        if not backend.start(store, job, limit, on_exit=lambda: reconcile(store, backend)):
-            return  # no room, or another process is just starting it
+    """Start queued jobs, first in first out, as long as there is room.
+
+    Those that somebody is watching for, such as a video, take seconds: one of them may run beside the others.
+    """
+    for watched, limit in ((True, 1), (False, job_limit(store))):
+        while (job := store.next_queued(watched=watched)) is not None:
+            if not backend.start(store, job, limit, on_exit=lambda: reconcile(store, backend)):
+                break  # no room, or another process is just starting it
 
 
 def reconcile(store: Store, backend: Backend = _LOCAL) -> None:

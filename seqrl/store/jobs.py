@@ -10,11 +10,14 @@ from typing import Any
 
 from seqrl.config import JobSpec
 from seqrl.store.base import StoreBase
-from seqrl.store.rows import JobRow, JobState, NotFound
+from seqrl.store.rows import WATCHED_KINDS, JobRow, JobState, NotFound
 
 _COLUMNS = tuple(field.name for field in fields(JobRow))
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM jobs"  # noqa: S608 - column names of a dataclass
 _NEXT_TICKET = "(SELECT coalesce(max(ticket), 0) + 1 FROM jobs)"
+_KINDS = ", ".join(f"'{kind}'" for kind in WATCHED_KINDS)
+_WATCHED = f"(kind IN ({_KINDS}))"
+_SAME_QUEUE = f"(other.kind IN ({_KINDS})) = (jobs.kind IN ({_KINDS}))"
 
 
 class JobTable(StoreBase):
@@ -49,20 +52,23 @@ class JobTable(StoreBase):
         rows = self.database.rows(f"{_SELECT} {where} ORDER BY id DESC LIMIT ?", (*states, limit))
         return [_job_row(row) for row in rows]
 
-    def next_queued(self) -> JobRow | None:
-        """The job whose turn it is, or None."""
-        row = self.database.row(f"{_SELECT} WHERE state = 'queued' ORDER BY ticket LIMIT 1")
+    def next_queued(self, *, watched: bool = False) -> JobRow | None:
+        """The job whose turn it is in one of the two queues, or None."""
+        row = self.database.row(
+            f"{_SELECT} WHERE state = 'queued' AND {_WATCHED} = ? ORDER BY ticket LIMIT 1", (watched,)
+        )
         return None if row is None else _job_row(row)
 
     def claim(self, job_id: int, limit: int, token: str) -> JobRow | None:
-        """Start a queued job if it is first in the queue and fewer than ``limit`` run; None if that does not hold."""
+        """Start a queued job if it is first in its queue and fewer than ``limit`` of that queue run; else None."""
         with self.database.transaction() as connection:
             cursor = connection.execute(
-                "UPDATE jobs SET state = 'running', attempt = attempt + 1, started = ?, heartbeat = ?, "
+                "UPDATE jobs SET state = 'running', attempt = attempt + 1, started = ?, heartbeat = ?, "  # noqa: S608 - constants
                 "finished = NULL, error = NULL, message = 'starting', cancel_requested = NULL, pid = NULL, "
                 "process_started = NULL, boot_id = NULL, token = ? WHERE id = ? "
-                "AND id = (SELECT id FROM jobs WHERE state = 'queued' ORDER BY ticket LIMIT 1) "
-                "AND (SELECT count(*) FROM jobs WHERE state = 'running') < ?",
+                f"AND id = (SELECT id FROM jobs AS other WHERE other.state = 'queued' AND {_SAME_QUEUE} "
+                "ORDER BY ticket LIMIT 1) "
+                f"AND (SELECT count(*) FROM jobs AS other WHERE other.state = 'running' AND {_SAME_QUEUE}) < ?",
                 (self.now(), self.now(), token, job_id, limit),
             )
             return self.job(job_id) if cursor.rowcount else None

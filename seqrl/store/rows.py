@@ -118,6 +118,10 @@ class Histogram:
     counts: tuple[float, ...]
 
 
+WATCHED_KINDS = ("render",)
+"""Jobs of a few seconds whose result somebody is waiting for."""
+
+
 @dataclass(frozen=True)
 class JobRow:
     """A job.
@@ -156,6 +160,11 @@ class JobRow:
     process_started: str | None
     boot_id: str | None
     token: str | None
+
+    @property
+    def watched(self) -> bool:
+        """Whether somebody looks at the screen for it, as for a video; such jobs have a queue of their own."""
+        return self.kind in WATCHED_KINDS
 
     @property
     def job(self) -> JobSpec:

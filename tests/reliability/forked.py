@@ -85,7 +85,7 @@ def serve():
     import seqrl.worker.dataset
     import seqrl.worker.imports
     import seqrl.worker.sweep
-    import seqrl.worker.train
+    import seqrl.worker.train  # noqa: F401
     import tests.reliability.saving  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from seqrl.config import RenderJob, RenderSpec
 from seqrl.store import NotFound, Store
 from tests.specs import dataset_spec, train_job
 
@@ -22,6 +23,17 @@ def test_only_the_first_may_be_claimed_and_only_below_the_limit(store, queued):
     assert store.claim(second, 1, "t") is None
     assert store.claim(second, 2, "t").state == "running"
     assert store.next_queued().id == queued[2]
+
+
+def test_a_video_waits_only_for_videos(store, queued):
+    videos = [store.add_job(RenderJob(spec=RenderSpec(sweep="s", episode_id=i)), f"s/{i}") for i in range(2)]
+    assert store.claim(queued[0], 1, "t")
+    assert store.claim(videos[1], 1, "t") is None
+    assert store.next_queued(watched=True).id == videos[0]
+    assert store.claim(videos[0], 1, "t").watched
+    assert store.claim(videos[1], 1, "t") is None
+    assert store.next_queued().id == queued[1]
+    assert store.claim(queued[1], 1, "t") is None
 
 
 def test_of_many_at_once_one_wins(store, queued):
