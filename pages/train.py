@@ -5,7 +5,7 @@ import streamlit as st
 from pages.shared import forms
 from pages.shared.estimates import training_seconds
 from pages.shared.exports import json_button
-from pages.shared.frame import empty_state, heading, newest, open_store, start_with
+from pages.shared.frame import empty_state, heading, newest, open_store, start_with, two_columns
 from pages.shared.jobs import progress, queue, submit
 from pages.shared.names import free_name
 from seqrl.config import RunSpec, TrainingSpec, TrainJob, check_run, parse_model
@@ -38,7 +38,7 @@ with left:
         f"{facts.environment or 'no environment'} · {count(facts.episodes, 'episode')} · "
         f"mean return {number(facts.returns.mean)}"
     )
-    kind_side, preset_side = st.columns(2)
+    kind_side, preset_side = two_columns(270)
     kinds = {row.label: kind for kind, row in MODELS.items()}
     with kind_side:
         label = st.segmented_control(
@@ -122,11 +122,18 @@ with right:
         watch.page_link(
             "pages/runs.py", label="Watch it learn", icon=":material/monitoring:", query_params={"runs": job.name}
         )
-        if job.state == "succeeded":
+        if job.state == "succeeded" and store.run(job.name).facts.environment is None:
+            ask.page_link(
+                "pages/open_loop.py",
+                label="Compare with records",
+                icon=":material/compare_arrows:",
+                query_params={"evaluate": job.name},
+            )
+        elif job.state == "succeeded":
             ask.page_link(
                 "pages/rtg_sweep.py",
                 label="Ask it for returns",
                 icon=":material/target:",
-                query_params={"new": job.name},
+                query_params={"ask": job.name},
             )
     queue()
