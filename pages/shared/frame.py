@@ -30,7 +30,7 @@ _PAGE_CSS = """
 }
 h1 { padding-top: 0; }
 @media (max-width: 1200px) {
-  section[data-testid="stSidebar"][aria-expanded="true"] { width: 14rem !important; min-width: 14rem !important; }
+  section[data-testid="stSidebar"][data-collapsed="false"] { width: 14rem !important; min-width: 14rem !important; }
 }
 </style>
 """
