@@ -5,15 +5,17 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.charts import chart
-from pages.shared.dataset_sources import collect_steps
+from pages.shared.dataset_export import collect_steps
 from pages.shared.frame import controls, empty_state, heading, open_store, start_with, style
 from pages.shared.token_tables import (
     ERROR_BINS,
+    MOST_TOKENS,
     EpisodeTokens,
     edges_of,
     episode_tokens,
     errors,
     fitted,
+    source,
     table,
     tokenizer_of,
 )
@@ -21,7 +23,7 @@ from seqrl import plots
 from seqrl.config import TrajectoryTransformerSpec
 from seqrl.plots.format import count, number, percent
 from seqrl.store.columns import Columns, ColumnsMissing
-from seqrl.tokens import Discretizer, Strategy, inspect_tokens
+from seqrl.tokens import Discretizer, Strategy, inspect_tokens, transition_layout
 
 VIEWS = ["One dimension", "All dimensions", "Rounding error", "An episode"]
 
@@ -46,7 +48,7 @@ if not datasets:
 sources = [*(f"run {name}" for name in runs), *(f"dataset {name}" for name in datasets)]
 with controls().container(horizontal=True, vertical_alignment="bottom"):
     start_with("bins.of", sources[0])
-    source = st.selectbox(
+    origin = st.selectbox(
         "Bins of",
         sources,
         index=None,
@@ -55,7 +57,7 @@ with controls().container(horizontal=True, vertical_alignment="bottom"):
         width=300,
         help="A trained Trajectory Transformer has the bins that it learned with; for a dataset they are fitted here.",
     )
-    what, _, name = (source or sources[0]).partition(" ")
+    what, _, name = (origin or sources[0]).partition(" ")
     run = runs[name] if what == "run" else None
     model = run.spec.model if run else TrajectoryTransformerSpec()
     assert isinstance(model, TrajectoryTransformerSpec)  # noqa: S101 - filtered above
@@ -67,23 +69,49 @@ with controls().container(horizontal=True, vertical_alignment="bottom"):
         )
         strategy = "uniform" if picked == "uniform" else "quantile"
 dataset = run.spec.dataset if run else name
+
+
+def chosen_dimensions(columns: Columns) -> list[str] | None:
+    """Which dimensions are looked at where a transition has very many; None for all."""
+    dimensions = transition_layout(columns.facts).dimensions[:-2]
+    if len(dimensions) + 2 <= MOST_TOKENS:
+        return None
+    names = [dimension.name for dimension in dimensions]
+    first = [dimension.name for dimension in dimensions if dimension.kind == "observation"][:12]
+    first += [dimension.name for dimension in dimensions if dimension.kind == "action"][:4]
+    start_with("dims", first)
+    picked: list[str] = st.multiselect(
+        f"Dimensions (of {count(len(names), 'dimension')})",
+        names,
+        key="dims",
+        bind="query-params",
+        max_selections=MOST_TOKENS - 2,
+        help="Only these are read and cut into bins; reward and value always are.",
+    )
+    return picked or first
+
+
 try:
     columns = Columns.open(store.columns_folder(dataset))
 except ColumnsMissing:
     collect_steps(store, store.dataset(dataset))
     st.stop()
 
-discount = model.discount
-fingerprint = columns.facts.content_hash
-numbers = table(fingerprint, discount, columns)
+chosen = chosen_dimensions(columns)
+data = source(columns, model.discount, chosen)
+numbers = table(data)
 other: Strategy = "uniform" if strategy == "quantile" else "quantile"
-used = tokenizer_of(run) if run else fitted(fingerprint, amount, strategy, discount, columns)
-compared = fitted(fingerprint, amount, other, discount, columns)
+used = tokenizer_of(run, chosen) if run else fitted(data, amount, strategy)
+compared = fitted(data, amount, other)
 bins: dict[str, Discretizer] = {strategy: used.bins, other: compared.bins}
 if run:
     st.caption(
         f"{name} was trained with {count(amount, 'bin')}, {strategy}; these are its own edges, from its checkpoint."
     )
+
+
+if columns.large:
+    st.caption(f"Read from {count(len(numbers.values), 'step')} of {count(columns.steps, 'step')}, evenly spaced.")
 
 
 def choose_dimension(cell: object) -> None:
@@ -96,8 +124,8 @@ def choose_dimension(cell: object) -> None:
 def dimension_chooser() -> int:
     """The dimension that the next chart shows."""
     start_with("dimension", numbers.names[min(2, len(numbers.names) - 1)])
-    chosen = st.selectbox("Dimension", numbers.names, index=None, key="dimension", bind="query-params", width=300)
-    return numbers.names.index(chosen) if chosen in numbers.names else 0
+    name = st.selectbox("Dimension", numbers.names, index=None, key="dimension", bind="query-params", width=300)
+    return numbers.names.index(name) if name in numbers.names else 0
 
 
 def one_dimension() -> None:
@@ -148,7 +176,7 @@ def rounding_error() -> None:
     column = numbers.values[:, at]
     info = plots.reconstruction_error_info(
         tried,
-        errors(fingerprint, numbers.names[at], tried, column),
+        errors(data.fingerprint, numbers.names[at], tried, column),
         amount,
         numbers.names[at],
         spread=float(np.std(column)),
@@ -172,9 +200,9 @@ def chosen_token(length: int) -> tuple[int, int] | None:
     """Step and dimension that the address names, if the episode has them."""
     step, _, at = str(st.session_state.get("token") or "").partition(",")
     if step.strip().isdecimal() and at.strip().isdecimal():
-        chosen = int(step), int(at)
-        if chosen[0] < length and chosen[1] < len(numbers.names):
-            return chosen
+        found = int(step), int(at)
+        if found[0] < length and found[1] < len(numbers.names):
+            return found
     return None
 
 
@@ -194,21 +222,21 @@ def one_episode() -> None:
             help="Step and dimension, such as 12, 3; a click on a token fills it in.",
             placeholder="click one",
         )
-    shown = episode_tokens(columns, used, int(episode), discount)
-    chosen = chosen_token(len(shown.tokens))
+    shown = episode_tokens(columns, used, int(episode), data.discount)
+    token = chosen_token(len(shown.tokens))
     info = plots.episode_tokens_info(
         shown.tokens, numbers.names, numbers.kinds, used.vocabulary.tolist(), values=shown.values, centres=shown.centres
     )
     chart(
-        plots.episode_tokens(info, *style(), chosen=chosen),
+        plots.episode_tokens(info, *style(), chosen=token),
         f"{dataset}-tokens-{episode}",
         f"Episode {episode} as tokens",
         plots.sentence(info),
         table=lambda: pd.DataFrame(shown.tokens, columns=list(numbers.names)),
         on_click=choose_token,
     )
-    if chosen is not None:
-        explain_token(shown, *chosen)
+    if token is not None:
+        explain_token(shown, *token)
 
 
 def explain_token(shown: EpisodeTokens, step: int, at: int) -> None:

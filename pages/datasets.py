@@ -3,14 +3,15 @@
 import pandas as pd
 import streamlit as st
 
+from pages.shared.dataset_export import export
 from pages.shared.dataset_form import new_dataset
-from pages.shared.dataset_sources import SOURCES, export
+from pages.shared.dataset_sources import SOURCES, started
 from pages.shared.dataset_view import VIEWS, show
 from pages.shared.exports import csv_button
 from pages.shared.frame import empty_state, heading, newest, open_store, start_with
 from pages.shared.jobs import ago, progress
 from seqrl.plots.format import count, number, percent, size
-from seqrl.store import DatasetRow
+from seqrl.store import DatasetRow, JobRow
 
 heading("Datasets", "What do the models learn from: who played, how well, and what was never tried?")
 store = open_store()
@@ -106,32 +107,34 @@ def build() -> None:
         key="source",
         bind="query-params",
     )
-    job = SOURCES[source](store) if source in SOURCES else new_dataset(store)
-    if job is not None:
-        st.session_state["dataset.job"] = job.id
-    if "dataset.job" not in st.session_state:
+    new = SOURCES[source](store) if source in SOURCES else started(new_dataset(store))
+    if new:
+        st.session_state["dataset.jobs"] = [job.id for job in new]
+    for job_id in st.session_state.get("dataset.jobs", ()):
+        outcome(store.job(job_id))
+
+
+def outcome(job: JobRow) -> None:
+    """How far a job is that makes a dataset, and the ways on when it is done."""
+    progress(job.id, f"dataset.progress.{job.id}")
+    if job.state != "succeeded":
         return
-    job = store.job(st.session_state["dataset.job"])
-    name = job.name
-    progress(job.id, "dataset.progress")
-    if job.state == "succeeded":
-        facts = store.dataset(job.name).facts
-        mean = f" with a mean return of {number(facts.returns.mean)}" if facts else ""
-        st.success(
-            f"{job.name} is built: {count(facts.episodes, 'episode') if facts else ''}{mean}.",
-            icon=":material/check_circle:",
+    name, facts = job.name, store.dataset(job.name).facts
+    mean = f" with a mean return of {number(facts.returns.mean)}" if facts else ""
+    st.success(
+        f"{name} is built: {count(facts.episodes, 'episode') if facts else ''}{mean}.", icon=":material/check_circle:"
+    )
+
+    def look() -> None:
+        """Go to the new dataset (before the widgets of the page are drawn)."""
+        st.session_state["do"] = "Explore"
+        st.session_state["dataset"] = name
+
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button("Look at it", icon=":material/search:", on_click=look, key=f"dataset.look.{job.id}")
+        st.page_link(
+            "pages/train.py", label="Train on it", icon=":material/model_training:", query_params={"dataset": name}
         )
-
-        def look() -> None:
-            """Go to the new dataset (before the widgets of the page are drawn)."""
-            st.session_state["do"] = "Explore"
-            st.session_state["dataset"] = name
-
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.button("Look at it", icon=":material/search:", on_click=look, key="dataset.look")
-            st.page_link(
-                "pages/train.py", label="Train on it", icon=":material/model_training:", query_params={"dataset": name}
-            )
 
 
 rows = store.datasets()

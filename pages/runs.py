@@ -7,6 +7,7 @@ from pages.shared.charts import chart
 from pages.shared.exports import csv_button
 from pages.shared.frame import controls, empty_state, heading, open_store, start_with, style
 from pages.shared.jobs import STATES, ago
+from pages.shared.run_exchange import import_form
 from pages.shared.run_view import archive, detail, differences, settings_table
 from pages.shared.sweep_view import kind_of
 from seqrl import jobs, plots
@@ -29,6 +30,7 @@ if not runs:
         "Train a model",
         "pages/train.py",
     )
+    import_form(store)
     archive(store)
     st.stop()
 
@@ -157,4 +159,5 @@ if len(finished) >= 4:
     )
 with st.container(horizontal=True, horizontal_alignment="right"):
     csv_button(lambda: table_of(store.runs()).drop(columns="loss"), "runs", "All runs as CSV")
+import_form(store)
 archive(store)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TypeGuard
@@ -77,6 +78,20 @@ class FileWindows:
             if os.preadv(self._file, [row.data], self._offset + start * self._row_bytes) != len(row):
                 raise OSError(f"the column ends within the window that begins at row {start}; import the dataset again")
         return result
+
+
+def copied_rows(column: np.ndarray, rows: np.ndarray, at_once: int = 1024) -> Iterator[np.ndarray]:
+    """Copies of some rows, so many at once; those of a large mapped column are read from its file.
+
+    Args:
+        column: (N, ...).
+        rows: (R,) which ones, at least one.
+        at_once: rows of a piece.
+    """
+    windows = FileWindows(column, 1) if is_large(column) else None
+    for start in range(0, len(rows), at_once):
+        piece = rows[start : start + at_once]
+        yield column[piece] if windows is None else windows[piece][:, 0]
 
 
 def is_large(column: np.ndarray) -> TypeGuard[np.memmap]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from pages.shared.charts import chart
-from pages.shared.dataset_sources import collect_steps
+from pages.shared.dataset_export import collect_steps
 from pages.shared.exports import csv_button, text_button
 from pages.shared.frame import open_store, style
 from seqrl import plots
@@ -19,6 +20,9 @@ from seqrl.store.columns import Columns, ColumnsMissing
 VIEWS = ["Returns", "Lengths", "Percentiles", "Coverage", "Return-to-go", "Actions", "Episodes", "Provenance"]
 MOST_STEPS = 200_000
 """More steps than these are thinned for the two pictures of single steps."""
+
+MOST_WIDE_STEPS = 20_000
+"""And these where the steps are larger than memory should hold."""
 
 
 def show(row: DatasetRow, view: str) -> None:
@@ -87,8 +91,7 @@ def coverage(row: DatasetRow, columns: Columns) -> None:
     with st.container(horizontal=True):
         across = st.selectbox("Across", names, index=min(2, len(names) - 1), key="x", bind="query-params", width=260)
         up = st.selectbox("Up", names, index=min(3, len(names) - 1), key="y", bind="query-params", width=260)
-    steps = thinned(columns.steps)
-    x, y = (columns.observations[steps, names.index(name)] for name in (across, up))
+    x, y = numbers_of(columns, "observations", thinned(columns), [names.index(across), names.index(up)]).T
     info = plots.coverage_info(x, y, (across, up))
     chart(
         plots.coverage(info, *style()), f"{row.name}-coverage", f"Coverage of {across} and {up}", plots.sentence(info)
@@ -109,7 +112,6 @@ def return_to_go(row: DatasetRow, columns: Columns) -> None:
 def actions(row: DatasetRow, columns: Columns) -> None:
     """What was done, by how much reward was still to come."""
     space = columns.facts.action
-    taken = columns.actions
     labels: tuple[str, ...] = ()
     name = space.names[0] if space.names else "action"
     if space.kind == "discrete":
@@ -117,11 +119,12 @@ def actions(row: DatasetRow, columns: Columns) -> None:
     else:
         if len(space.names) > 1:
             name = st.selectbox("Action", list(space.names), key="action", bind="query-params", width=260)
-        taken = taken[:, list(space.names).index(name)] if taken.ndim == 2 else taken
         if space.kind == "multi_discrete":
             labels = tuple(str(value) for value in range(space.categories[list(space.names).index(name)]))
-    steps = thinned(columns.steps)
-    info = plots.action_distribution_info(taken[steps], all_returns_to_go(columns)[steps], labels=labels, name=name)
+    steps = thinned(columns)
+    many = columns.actions.ndim == 2
+    taken = numbers_of(columns, "actions", steps, list(space.names).index(name) if many else None)
+    info = plots.action_distribution_info(taken, all_returns_to_go(columns)[steps], labels=labels, name=name)
     chart(
         plots.action_distribution(info, *style()),
         f"{row.name}-actions",
@@ -139,9 +142,18 @@ def all_returns_to_go(columns: Columns) -> np.ndarray:
     return after - np.repeat(rest, length)
 
 
-def thinned(steps: int) -> np.ndarray:
-    """Indices of at most `MOST_STEPS` evenly spaced steps."""
-    return np.arange(0, steps, max(1, -(-steps // MOST_STEPS)))
+def thinned(columns: Columns) -> np.ndarray:
+    """Indices of at most `MOST_STEPS` evenly spaced steps; fewer where they are larger than memory should hold."""
+    most = MOST_WIDE_STEPS if columns.large else MOST_STEPS
+    return np.arange(0, columns.steps, max(1, -(-columns.steps // most)))
+
+
+def numbers_of(
+    columns: Columns, name: Literal["observations", "actions"], rows: np.ndarray, dimensions: int | list[int] | None
+) -> np.ndarray:
+    """Some dimensions of some steps, read piece by piece; of a one-dimensional column the steps alone."""
+    pieces = columns.pieces(name, rows)
+    return np.concatenate([piece if dimensions is None else piece[:, dimensions] for piece in pieces])
 
 
 def table(row: DatasetRow, episodes: pd.DataFrame) -> None:

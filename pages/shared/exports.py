@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -26,6 +28,13 @@ def json_button(spec: Spec, name: str, label: str = "JSON") -> None:
     """Download the spec that makes exactly this again."""
     _button(
         label, lambda: spec.model_dump_json(indent=2).encode(), f"{name}.json", "application/json", "Download the spec"
+    )
+
+
+def json_text_button(values: Mapping[str, Any], name: str, label: str) -> None:
+    """Download a stored result."""
+    _button(
+        label, lambda: json.dumps(values, indent=2).encode(), f"{name}.json", "application/json", "Download as JSON"
     )
 
 

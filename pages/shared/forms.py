@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from seqrl.config import Spec, explain, parse_numbers
 
-SpecT = TypeVar("SpecT", bound=Spec)
+Made = TypeVar("Made")
 
 
 def label_of(info: FieldInfo, name: str) -> str:
@@ -171,7 +171,7 @@ def fields(
     return values
 
 
-def validated(make: Callable[[], SpecT]) -> tuple[SpecT | None, str]:
+def validated(make: Callable[[], Made]) -> tuple[Made | None, str]:
     """A spec and no sentence, or no spec and the one sentence that says what is wrong with it."""
     try:
         return make(), ""

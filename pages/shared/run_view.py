@@ -13,6 +13,7 @@ from pages.shared.charts import chart
 from pages.shared.exports import csv_button, json_button
 from pages.shared.frame import style
 from pages.shared.jobs import STATES, ago, log, stop_job
+from pages.shared.run_exchange import export
 from seqrl import jobs, plots
 from seqrl.plots.format import count, duration, number
 from seqrl.registry import MODELS
@@ -35,7 +36,11 @@ def detail(store: Store, row: RunRow) -> None:
             _notes(store, row)
         elif row.note:
             st.caption(row.note)
+        if row.facts.environment is None:
+            st.caption("No sweep: its data comes without an environment, so nothing can be played.")
         _weights(store, row)
+        if store.has_checkpoint(row.name):
+            export(store, row)
         if row.job_id is not None:
             log(row.job_id)
 
@@ -74,14 +79,22 @@ def _actions(store: Store, row: RunRow) -> None:
             if st.button("Resume", icon=":material/play_arrow:", key="run.resume"):
                 jobs.resume(store, row.job_id)
                 st.rerun()
-        if store.has_checkpoint(row.name):
+        if store.has_checkpoint(row.name) and row.facts.environment:
             st.page_link(
                 "pages/rtg_sweep.py",
                 label="Ask it for returns",
                 icon=":material/target:",
                 query_params={"ask": row.name},
             )
-        if row.spec.model.kind == "tt" and store.has_checkpoint(row.name):
+        if store.has_checkpoint(row.name):
+            st.page_link(
+                "pages/open_loop.py",
+                label="Compare with records",
+                icon=":material/compare_arrows:",
+                query_params={"evaluate": row.name},
+                help="How far its actions are from recorded ones; needs no environment.",
+            )
+        if row.facts.environment and row.spec.model.kind == "tt" and store.has_checkpoint(row.name):
             st.page_link(
                 "pages/beam_planning.py",
                 label="Let it plan",

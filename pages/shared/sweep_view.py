@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from pages.shared.exports import csv_button, file_button
+from pages.shared.episode_export import film_buttons
+from pages.shared.exports import csv_button
 from pages.shared.frame import open_store, presenting, theme
 from pages.shared.jobs import progress, submit
 from pages.shared.videos import EpisodeVideo, Series, Strip, play, thinned
@@ -225,17 +226,17 @@ def episode_player(sweep: SweepRow, row: pd.Series, kind: str, key: str, *, at_o
             return
         name = f"{sweep.name}-episode-{episode_id}"
         with st.container(horizontal=True):
-            file_button(path, f"{name}.mp4", "video/mp4", "MP4", "Download the video")
+            film_buttons(store, sweep.name, episode_id, key)
             csv_button(
                 lambda: steps_table(store.episode_steps(sweep.name, episode_id)), f"{name}-steps", "Steps as CSV"
             )
         return
-    name = f"{sweep.name}/{episode_id}"
-    job = next((job for job in store.jobs() if job.kind == "render" and job.name == name), None)
+    wanted = RenderJob(spec=RenderSpec(sweep=sweep.name, episode_id=episode_id))
+    job = next((job for job in store.jobs() if job.kind == wanted.kind and job.job == wanted), None)
     if job is None or job.state == "succeeded":
         if not at_once and not st.button("Play this episode", icon=":material/play_circle:", key=f"{key}.play"):
             return
-        job = submit(RenderJob(spec=RenderSpec(sweep=sweep.name, episode_id=episode_id)))
+        job = submit(wanted)
     if job is not None:
         progress(job.id, f"{key}.render")
 

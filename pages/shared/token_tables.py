@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,15 +16,26 @@ from seqrl.store.runs import CHECKPOINT
 from seqrl.tokens import (
     Discretizer,
     Strategy,
+    TransitionLayout,
     TransitionTokenizer,
     error_by_bins,
+    fit_numbers,
     fit_tokenizer,
+    restricted_layout,
+    restricted_tokenizer,
+    token_numbers,
     transition_layout,
     value_targets,
 )
 
 MOST_ROWS = 200_000
 """The pictures are drawn from at most so many evenly spaced steps."""
+
+MOST_WIDE_ROWS = 20_000
+"""From so many where the steps are larger than memory should hold."""
+
+MOST_TOKENS = 64
+"""Where a transition has more tokens, some of its dimensions are chosen."""
 
 ERROR_ROWS = 20_000
 ERROR_BINS = (5, 10, 20, 35, 50, 75, 100, 150, 200, 300)
@@ -43,44 +55,75 @@ class Table(NamedTuple):
     values: np.ndarray
 
 
-@st.cache_resource(max_entries=4, show_spinner="Reading the dataset")
-def table(fingerprint: str, discount: float, _columns: Columns) -> Table:
-    """The numbers behind the tokens of a dataset, values with this discount.
+class Source(NamedTuple):
+    """The steps of a dataset that the pictures are drawn from.
 
-    Args:
-        fingerprint: of the content, so that equal data is read once.
+    Attributes:
+        columns: the dataset.
+        layout: the tokens that are looked at.
         discount: of the value tokens.
+        fingerprint: of all this, so that equal data is read once.
     """
-    columns, steps = _columns, _columns.steps
+
+    columns: Columns
+    layout: TransitionLayout
+    discount: float
+    fingerprint: str
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Evenly spaced steps."""
+        most = MOST_WIDE_ROWS if self.columns.large else MOST_ROWS
+        return np.arange(0, self.columns.steps, max(1, -(-self.columns.steps // most)))
+
+    def values(self, discount: float) -> np.ndarray:
+        """(N,) discounted rewards after every step."""
+        ends, terminated = (self.columns.episodes[name].to_numpy() for name in ("end", "terminated"))
+        return value_targets(np.asarray(self.columns.rewards[: self.columns.steps]), ends, terminated, discount)
+
+
+def source(columns: Columns, discount: float, names: Sequence[str] | None = None) -> Source:
+    """A dataset with all its tokens, or with those of these dimensions."""
     layout = transition_layout(columns.facts)
-    ends, terminated = (columns.episodes[name].to_numpy() for name in ("end", "terminated"))
-    values = value_targets(np.asarray(columns.rewards[:steps]), ends, terminated, discount)
-    rows = np.arange(0, steps, max(1, -(-steps // MOST_ROWS)))
-    parts = [
-        layout.observation_columns(columns.observations[rows]),
-        layout.action_columns(columns.actions[rows]),
-        np.asarray(columns.rewards)[rows][:, None],
-        values[rows][:, None],
-    ]
-    names, kinds = zip(*((dimension.name, dimension.kind) for dimension in layout.dimensions), strict=True)
-    return Table(names, kinds, np.concatenate(parts, axis=1))
+    if names is not None:
+        layout = restricted_layout(layout, names)
+    shown = ",".join(dimension.name for dimension in layout.dimensions)
+    return Source(columns, layout, discount, f"{columns.facts.content_hash} {discount:g} {shown}")
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the dataset")
+def _table(fingerprint: str, _source: Source) -> Table:
+    data = _source.columns
+    values = token_numbers(
+        _source.layout, data.observations, data.actions, data.rewards, _source.values(_source.discount), _source.rows
+    )
+    names, kinds = zip(*((dimension.name, dimension.kind) for dimension in _source.layout.dimensions), strict=True)
+    return Table(names, kinds, values)
+
+
+def table(of: Source) -> Table:
+    """The numbers behind the tokens of a dataset, at evenly spaced steps."""
+    return _table(of.fingerprint, of)
 
 
 @st.cache_resource(max_entries=16, show_spinner="Fitting bins")
-def fitted(fingerprint: str, bins: int, strategy: Strategy, discount: float, _columns: Columns) -> TransitionTokenizer:
-    """Bins fitted to a whole dataset, as training would fit them to its training part."""
-    columns = _columns
-    return fit_tokenizer(
-        transition_layout(columns.facts),
-        columns.observations,
-        columns.actions,
-        columns.rewards,
-        columns.episodes["end"].to_numpy(),
-        columns.episodes["terminated"].to_numpy(),
-        bins=bins,
-        strategy=strategy,
-        discount=discount,
-    )
+def _fitted(fingerprint: str, bins: int, strategy: Strategy, _source: Source) -> TransitionTokenizer:
+    data, episodes = _source.columns, _source.columns.episodes
+    ends, terminated = (episodes[name].to_numpy() for name in ("end", "terminated"))
+    if data.large:  # the edges of a sample: a pass over everything would take minutes
+        terminal = np.zeros(data.steps, dtype=bool)
+        terminal[ends[terminated] - 1] = True
+        rows = _source.rows
+        returns = _source.values(1.0)[rows]
+        numbers = table(_source).values
+        return fit_numbers(_source.layout, numbers, returns, terminal[rows], bins=bins, strategy=strategy)
+    arrays = (data.observations, data.actions, data.rewards, ends, terminated)
+    return fit_tokenizer(_source.layout, *arrays, bins=bins, strategy=strategy, discount=_source.discount)
+
+
+def fitted(of: Source, bins: int, strategy: Strategy) -> TransitionTokenizer:
+    """Bins fitted to a whole dataset as training would; to the steps of `table` where it is larger than memory."""
+    return _fitted(of.fingerprint, bins, strategy, of)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
@@ -103,10 +146,11 @@ def of_run(path: str, modified_ns: int, _run: RunRow) -> TransitionTokenizer:
     return TransitionTokenizer.from_arrays(transition_layout(_run.facts), arrays)
 
 
-def tokenizer_of(run: RunRow) -> TransitionTokenizer:
-    """The bins of a run, read once for each checkpoint."""
+def tokenizer_of(run: RunRow, names: Sequence[str] | None = None) -> TransitionTokenizer:
+    """The bins of a run, of all its dimensions or of these, read once for each checkpoint."""
     path = open_store().run_folder(run.name) / CHECKPOINT / "model.safetensors"
-    return of_run(str(path), path.stat().st_mtime_ns, run)
+    tokenizer = of_run(str(path), path.stat().st_mtime_ns, run)
+    return tokenizer if names is None else restricted_tokenizer(tokenizer, names)
 
 
 @st.cache_data(max_entries=64, show_spinner="Measuring the rounding error")

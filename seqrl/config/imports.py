@@ -161,6 +161,15 @@ class RunImportSpec(Spec):
     )
 
 
+class RunExportSpec(Spec):
+    """A run to hand out, for a page that offers it as a download."""
+
+    name: Name = setting(..., "Run", "The run to hand out.")
+    format: Literal["zip", "hf"] = setting(
+        "zip", "Format", "zip: for another seqrl; hf: a zipped folder for transformers (Decision Transformers only)."
+    )
+
+
 class OpenLoopSpec(Spec):
     """What a run would have done on recorded episodes: for data without an environment, and quicker than one."""
 
@@ -210,6 +219,13 @@ class RunImportJob(Spec):
 
     kind: Literal["import_run"] = "import_run"
     spec: RunImportSpec
+
+
+class RunExportJob(Spec):
+    """Write a run into a file that can be taken away."""
+
+    kind: Literal["export_run"] = "export_run"
+    spec: RunExportSpec
 
 
 class OpenLoopJob(Spec):

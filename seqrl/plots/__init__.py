@@ -4,7 +4,7 @@ A chart ``x`` is drawn in two steps, ``info = x_info(...)`` and ``x(info, theme,
 it is ``sentence(info)``. Nothing here reads a store, a page or a clock.
 """
 
-from seqrl.plots.attention import attention, attention_grid, attention_info
+from seqrl.plots.attention import attention, attention_grid, attention_heads, attention_info, attention_table
 from seqrl.plots.beam_sweeps import beam_sweep, beam_sweep_info
 from seqrl.plots.bins import bin_edges, bin_edges_info
 from seqrl.plots.coverage import action_distribution, action_distribution_info, coverage, coverage_info
@@ -21,6 +21,7 @@ from seqrl.plots.datasets import (
 from seqrl.plots.episode_figure import episode_strips, move_cursor
 from seqrl.plots.episodes import EpisodeTrace, episode_strips_info, step_sentence
 from seqrl.plots.occupancy import occupancy, occupancy_info
+from seqrl.plots.open_loop import action_error, action_error_info, action_error_table, worst_dimensions
 from seqrl.plots.plans import observed_from_plans, plan_tree, plan_tree_info
 from seqrl.plots.predictions import candidates, predicted_reward, predicted_reward_info
 from seqrl.plots.response import response_curve, response_curve_info
@@ -43,9 +44,14 @@ __all__ = [
     "Theme",
     "action_distribution",
     "action_distribution_info",
+    "action_error",
+    "action_error_info",
+    "action_error_table",
     "attention",
     "attention_grid",
+    "attention_heads",
     "attention_info",
+    "attention_table",
     "beam_sweep",
     "beam_sweep_info",
     "bin_edges",
@@ -89,4 +95,5 @@ __all__ = [
     "training_curves_info",
     "weight_histograms",
     "weight_histograms_info",
+    "worst_dimensions",
 ]

@@ -23,10 +23,10 @@ from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, ne
 
 
 class ResponseCurveInfo(NamedTuple):
-    """What a model would do in one state, for a range of targets.
+    """What a model would do in one state, for a range of targets or of what it sees.
 
     Attributes:
-        targets: (G,) returns-to-go that are tried, sorted.
+        targets: (G,) returns-to-go that are tried, or values of a dimension of the observation; sorted.
         responses: (G, A) probabilities of discrete actions, or means of continuous ones.
         spreads: (G, A) standard deviations of continuous actions, empty for discrete ones.
         names: (A,).
@@ -34,6 +34,8 @@ class ResponseCurveInfo(NamedTuple):
         data: the data's lowest and highest return-to-go, or None.
         present: return-to-go that the episode has at this step, or None.
         change: (A,) largest minus smallest response.
+        varied: name of the dimension of the observation that is tried; empty for returns-to-go.
+        average: whether the responses are means over many recorded steps, and the targets returns of whole episodes.
     """
 
     targets: np.ndarray
@@ -44,6 +46,8 @@ class ResponseCurveInfo(NamedTuple):
     data: tuple[float, float] | None
     present: float | None
     change: np.ndarray
+    varied: str = ""
+    average: bool = False
 
 
 def response_curve_info(
@@ -54,6 +58,8 @@ def response_curve_info(
     kind: str = "dt",
     data: tuple[float, float] | None = None,
     present: float | None = None,
+    varied: str = "",
+    average: bool = False,
 ) -> ResponseCurveInfo:
     """Arrange a model's answers for `response_curve`.
 
@@ -63,7 +69,9 @@ def response_curve_info(
         names: of the actions or their dimensions.
         kind: dt, tt, bc, %bc or rvs.
         data: the data's lowest and highest return-to-go.
-        present: return-to-go at this step of the episode.
+        present: return-to-go at this step of the episode, or the value that it sees.
+        varied: name of the dimension of the observation that is tried; empty for returns-to-go.
+        average: whether the responses are means over many recorded steps, and the targets returns of whole episodes.
     """
     targets, responses = np.asarray(targets, dtype=np.float64), np.asarray(responses, dtype=np.float64)
     order = np.argsort(targets)
@@ -75,7 +83,7 @@ def response_curve_info(
         names[i] if i < len(names) else f"action {i}" for i in range(values.shape[1] if values.ndim > 1 else 0)
     )
     change = np.ptp(values, axis=0) if len(values) else np.zeros(len(named))
-    return ResponseCurveInfo(targets, values, spreads, named, kind, data, present, change)
+    return ResponseCurveInfo(targets, values, spreads, named, kind, data, present, change, varied, average)
 
 
 def response_curve(info: ResponseCurveInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
@@ -112,7 +120,7 @@ def response_curve(info: ResponseCurveInfo, theme: Theme = "light", present: boo
             y=info.responses[:, index],
             mode="lines" if len(info.targets) > 1 else "markers",
             line={"color": colour, "width": style.sizes.line},
-            hovertemplate=f"asked for %{{x:.4~g}}<br>{name} %{{y:.3~g}}<extra></extra>",
+            hovertemplate=f"{info.varied or 'asked for'} %{{x:.4~g}}<br>{name} %{{y:.3~g}}<extra></extra>",
             name=shorten(name),
         )
         ends.append(EndLabel(name, right, float(info.responses[-1, index]), colour))
@@ -122,8 +130,10 @@ def response_curve(info: ResponseCurveInfo, theme: Theme = "light", present: boo
             x=info.present, y=1, yref="paper", text=f"now {number(info.present)}", yanchor="bottom", yshift=4
         )
     ticks = {"dtick": round_step(right - left, 6), "tick0": 0}
-    figure.update_xaxes(title_text="return-to-go (reward)", range=[left, right], showgrid=False, showline=True, **ticks)
+    asked = info.varied or ("return asked for (reward)" if info.average else "return-to-go (reward)")
+    figure.update_xaxes(title_text=asked, range=[left, right], showgrid=False, showline=True, **ticks)
     title = "action" if gaussian else "probability of the action"
+    title = f"mean {title}" if info.average else title
     figure.update_yaxes(title_text=title, range=[low, high])
     if direct:
         pixels = 420 - 40 - 4.2 * style.sizes.font
@@ -146,19 +156,34 @@ def _shade_outside(figure: go.Figure, info: ResponseCurveInfo, left: float, righ
             )
 
 
+def _told_of_observation(info: ResponseCurveInfo) -> str:
+    """What changes when the model sees another number in one dimension."""
+    most = int(info.change.argmax())
+    low, high = f"{number(info.targets[0])} to {number(info.targets[-1])}", info.responses[-1, most]
+    largest = max(float(np.abs(info.responses).max()), 1e-9) if info.spreads.size else 1.0
+    if info.change[most] < 0.02 * largest:
+        return f"The model does the same whatever {info.varied} is, from {low}."
+    name = info.names[most] if info.spreads.size else f"the probability of “{info.names[most]}”"
+    first = number(info.responses[0, most], 2)
+    return f"With {info.varied} from {low}, {name} goes from {first} to {number(high, 2)}, all else as it was."
+
+
 @sentence.register
 def _(info: ResponseCurveInfo) -> str:
     if not len(info.targets) or not info.names:
         return "Choose a step to see what the model would do for other targets."
+    if info.varied:
+        return _told_of_observation(info)
     most = int(info.change.argmax())
     low, high = number(info.targets[0]), number(info.targets[-1])
+    where = "On these steps" if info.average else "In this state"
     first, last = info.responses[0, most], info.responses[-1, most]
     if info.spreads.size:
         if info.change[most] < 0.02 * max(float(np.abs(info.responses).max()), 1e-9):
-            return f"In this state the model does the same whatever is asked, from {low} to {high}."
+            return f"{where} the model does the same whatever is asked, from {low} to {high}."
         return f"Asked for {low}, {info.names[most]} is {number(first)}; asked for {high}, {number(last)}."
     if info.change[most] < 0.02:
-        return f"In this state the model does the same whatever is asked, from {low} to {high}."
+        return f"{where} the model does the same whatever is asked, from {low} to {high}."
     return (
         f"Asked for {low}, “{info.names[most]}” has probability {number(first, 2)}; "
         f"asked for {high}, {number(last, 2)}; on the way it varies by {number(info.change[most], 2)}."

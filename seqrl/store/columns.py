@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
 from seqrl.config import DatasetFacts
 from seqrl.files import atomic_write_text
-from seqrl.mapped import Resident
+from seqrl.mapped import Resident, copied_rows, is_large
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,6 +96,15 @@ class Columns:
             episodes=pd.read_parquet(folder / "episodes.parquet"),
             **arrays,
         )
+
+    @property
+    def large(self) -> bool:
+        """Whether the observations are more than should become resident in memory."""
+        return is_large(self.observations)
+
+    def pieces(self, name: Literal["observations", "actions"], rows: np.ndarray) -> Iterator[np.ndarray]:
+        """Copies of some steps of a column, piece by piece; see `seqrl.mapped.copied_rows`."""
+        return copied_rows(getattr(self, name), rows)
 
     def episode(self, index: int) -> Episode:
         """The steps of episode ``index``, its last observation included.

@@ -71,9 +71,15 @@ class ExchangeTable(StoreBase):
 
     def export_path(self, name: str, format: Literal["minari", "parquet"]) -> Path:
         """The file that an export job writes for a dataset."""
+        return self._export_file(name, "parquet" if format == "parquet" else "minari.zip")
+
+    def run_export_path(self, name: str, format: Literal["zip", "hf"]) -> Path:
+        """The file that an export job writes for a run."""
+        return self._export_file(name, "run.zip" if format == "zip" else "huggingface.zip")
+
+    def _export_file(self, name: str, ending: str) -> Path:
         folder = self.home / "exports"
         folder.mkdir(exist_ok=True)
-        ending = "parquet" if format == "parquet" else "minari.zip"
         return inside(folder, f"{check_name(name).replace('/', '--')}.{ending}")
 
     # --- open-loop evaluations -----------------------------------------------------------------

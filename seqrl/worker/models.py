@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 from seqrl.checkpoints import load_model
-from seqrl.config import OpenLoopSpec, RunImportSpec
+from seqrl.config import OpenLoopSpec, RunExportSpec, RunImportSpec
 from seqrl.datasets import BuildStopped, ensure_columns
 from seqrl.datasets.importing import limited, size_of
-from seqrl.huggingface import import_run
+from seqrl.huggingface import export_archive, export_huggingface, import_run
 from seqrl.open_loop import evaluate
 from seqrl.worker.context import JobContext, Stopped
 from seqrl.worker.imports import scratch_folder
@@ -29,6 +31,20 @@ def import_model(context: JobContext, spec: RunImportSpec) -> None:
     finally:
         if spec.remove_after:
             store.remove_upload(path)
+
+
+def export_model(context: JobContext, spec: RunExportSpec) -> None:
+    """Write a run into a file that a page can offer."""
+    store = context.store
+    path = store.run_export_path(spec.name, spec.format)
+    with scratch_folder(context) as scratch:
+        if spec.format == "zip":
+            written = export_archive(store.run_folder(spec.name), scratch / "run.zip")
+        else:
+            folder = export_huggingface(store.run_folder(spec.name), scratch / "model")
+            written = Path(shutil.make_archive(str(scratch / "model"), "zip", folder))
+        os.replace(written, path)
+    context.log(f"{path.stat().st_size:,} bytes written")
 
 
 def open_loop(context: JobContext, spec: OpenLoopSpec) -> None:

@@ -10,7 +10,7 @@ import pytest
 from seqrl.datasets.statistics import observation_moments
 from seqrl.mapped import Resident
 from seqrl.store.columns import TAIL_ROWS, Columns
-from seqrl.tokens import dataset_tokens, fit_tokenizer, transition_layout, transitions
+from seqrl.tokens import dataset_tokens, fit_tokenizer, fitting, transition_layout, transitions
 from seqrl.windows import Windows
 from tests.trajectories import box, make_facts
 
@@ -84,7 +84,7 @@ def test_small_or_plain_arrays_are_left_alone(tmp_path):
 def test_tokens_too_many_for_memory_lie_in_a_nameless_file(tmp_path, monkeypatch):
     rows, width, ends = 40_000, 200, np.arange(LENGTH, 40_001, LENGTH)
     monkeypatch.setattr(Resident, "LIMIT_BYTES", 4 * 2**20)
-    monkeypatch.setattr("seqrl.tokens.transitions._MAX_FIT_VALUES", 500 * width)
+    monkeypatch.setattr("seqrl.tokens.fitting._MAX_FIT_VALUES", 500 * width)
     monkeypatch.setattr("seqrl.mapped.LARGEST_HELD_BYTES", 2**20)
     written = np.lib.format.open_memmap(tmp_path / "observations.npy", "w+", np.float32, (rows, width))
     written[::LENGTH] = 1
@@ -108,6 +108,6 @@ def test_the_extremes_of_a_column_are_found_piece_by_piece(monkeypatch):
     monkeypatch.setattr(transitions, "_CHUNK_VALUES", 30)
     column = np.random.default_rng(0).integers(0, 9, (500, 3)).astype(np.float32)
     candidates = np.arange(7, 480)
-    low, high = transitions._extremes(column, candidates)
+    low, high = fitting._extremes(column, candidates)
     np.testing.assert_array_equal(low, column[candidates].argmin(axis=0))
     np.testing.assert_array_equal(high, column[candidates].argmax(axis=0))

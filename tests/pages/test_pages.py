@@ -5,11 +5,11 @@ import pytest
 from small_store import BEAMS, DATASET, PLANNER, RUNS, SWEEP, add_planner, fill
 from streamlit.testing.v1 import AppTest
 
-from pages.shared.token_tables import fitted, tokenizer_of
+from pages.shared.token_tables import fitted, source, tokenizer_of
 from seqrl.plots.format import number, percent
 from seqrl.store.columns import Columns
 
-PAGES = ["home", "datasets", "bins", "train", "runs", "rtg_sweep", "beam_planning"]
+PAGES = ["home", "datasets", "bins", "train", "runs", "rtg_sweep", "beam_planning", "open_loop"]
 
 
 def open_page(name, **query):
@@ -145,7 +145,7 @@ def test_bins_of_a_run_are_those_of_its_checkpoint_not_fitted_again(home):
     assert np.array_equal(shown.bins.edges, tokenizer.bins.edges)
     columns = Columns.open(store.columns_folder(DATASET))
     model = store.run(PLANNER).spec.model
-    again = fitted(columns.facts.content_hash, model.bins, model.strategy, model.discount, columns)
+    again = fitted(source(columns, model.discount), model.bins, model.strategy)
     assert not np.array_equal(shown.bins.edges, again.bins.edges)
 
 
