@@ -22,6 +22,7 @@ page = st.navigation(
         "Compare": [
             st.Page("pages/rtg_sweep.py", title="RTG sweep", icon=":material/target:"),
             st.Page("pages/beam_planning.py", title="Beam planning", icon=":material/account_tree:"),
+            st.Page("pages/episode_lab.py", title="Episode lab", icon=":material/biotech:"),
         ],
     }
 )

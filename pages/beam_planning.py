@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.charts import chart
+from pages.shared.episode_choice import beam_cell_name, cell_names, to_the_lab
 from pages.shared.exports import csv_button, json_button
 from pages.shared.frame import (
     controls,
@@ -85,17 +86,6 @@ with st.container():  # always there, so that the chart below stays where it is
         progress(sweep.job_id, f"beam.{sweep.name}")
 
 
-def cell_name(run: str, width: int, horizon: int) -> str:
-    """How a point is called: "tt · width 8 · horizon 4"."""
-    return f"{run} · width {int(width)} · horizon {int(horizon)}" if width else f"{run} · without planning"
-
-
-def cell_names(table: pd.DataFrame) -> pd.Series:
-    """The point that each row belongs to."""
-    rows = zip(*(table[column] for column in CELL), strict=True) if len(table) else ()
-    return pd.Series([cell_name(*row) for row in rows], index=table.index, dtype=str)
-
-
 def summary(episodes: pd.DataFrame) -> pd.DataFrame:
     """Mean, interval and time per decision of every point."""
     if episodes.empty:
@@ -116,12 +106,12 @@ def choose(point: object) -> None:
     """A click on a mean chooses its point; a click on a dot chooses that episode."""
     episodes = store.sweep_episodes(name)
     if isinstance(point, list) and len(point) == 3:
-        st.session_state["beam.point"] = cell_name(*point)
-        chosen = episodes[cell_names(episodes) == st.session_state["beam.point"]]
+        st.session_state["beam.point"] = beam_cell_name(*point)
+        chosen = episodes[cell_names(sweep.kind, episodes) == st.session_state["beam.point"]]
         st.session_state["beam.episode"] = str(recorded_first(chosen)) if len(chosen) else None
     elif isinstance(point, int):
         row = episodes[episodes["episode_id"] == point].iloc[0]
-        st.session_state["beam.point"] = cell_name(row["run"], row["width"], row["horizon"])
+        st.session_state["beam.point"] = beam_cell_name(row["run"], row["width"], row["horizon"])
         st.session_state["beam.episode"] = str(point)
     st.session_state["beam.clicked"] = st.session_state.get("beam.episode")
     if growing:
@@ -161,7 +151,7 @@ with chart_side:
     (st.fragment(picture, run_every=1) if growing else picture)()
 
 episodes = store.sweep_episodes(name)
-cells = cell_names(episodes)
+cells = cell_names(sweep.kind, episodes)
 with episode_side:
     options = list(dict.fromkeys(cells))
     if not options:
@@ -191,6 +181,7 @@ with episode_side:
         row = of_point[of_point["episode_id"] == int(episode)].iloc[0]
         asked_for = st.session_state.get("beam.clicked") == episode
         episode_player(sweep, row, "tt", f"beam.player.{sweep.name}", at_once=asked_for)
+        to_the_lab(sweep.name, int(episode), "beam.lab")
 
 if point is not None and episode is not None:
     steps = store.episode_steps(name, int(episode))

@@ -5,6 +5,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from pages.shared.charts import chart
+from pages.shared.episode_choice import to_the_lab
 from pages.shared.exports import csv_button, json_button
 from pages.shared.frame import (
     bound,
@@ -40,7 +41,8 @@ from seqrl.store import ACTIVE_STATES, SweepRow
 
 heading("RTG sweep", "Ask a model for a return, low or high: does it deliver what it was asked for?")
 store = open_store()
-runs = [row for row in store.runs() if row.facts.environment and store.has_checkpoint(row.name)]
+trained = [row for row in store.runs() if store.has_checkpoint(row.name)]
+runs = [row for row in trained if row.facts.environment]
 known = [row.name for row in store.sweeps() if row.kind == "sweep_rtg"]
 if form_is_open("form", "ask", not known) and runs:
     slot = st.empty()
@@ -52,7 +54,15 @@ if form_is_open("form", "ask", not known) and runs:
         known.insert(0, started)
         slot.empty()
 if not known:
-    if not runs:
+    if trained and not runs:
+        empty_state(
+            "These models have nothing to play in",
+            "They learned from data without an environment. Their actions can be compared with the recorded ones.",
+            "Compare with records",
+            "pages/open_loop.py",
+            {"evaluate": trained[0].name},
+        )
+    elif not runs:
         empty_state(
             "No model is trained yet",
             "Train one first; the quick preset takes about a minute.",
@@ -248,6 +258,7 @@ with episode_side:
         if episode is not None:
             row = of_point[of_point["episode_id"] == int(episode)].iloc[0]
             episode_player(sweep, row, data.kinds.get(str(row["run"]), ""), f"player.{sweep.name}")
+            to_the_lab(sweep.name, int(episode), "sweep.lab")
         shown = of_point[["episode_id", "achieved_return", "length", "truncated", "seed"]].rename(
             columns={
                 "episode_id": "episode",

@@ -7,7 +7,7 @@ import torch
 from seqrl.checkpoints import Checkpoint, save_checkpoint
 from seqrl.config import ReturnSweepSpec, RunSpec, TrajectoryTransformerSpec
 from seqrl.evaluation import return_sweep
-from seqrl.probe import Probe
+from seqrl.probe import History, Probe
 from tests.acting import actor_for, facts_for
 
 
@@ -26,7 +26,7 @@ def test_the_curve_passes_through_what_the_run_did(kind, acting):
     actor = actor_for(facts_for("CartPole-v1"), kind=kind)
     record = longest(actor, acting, decodings=("sampled",))
     probe = Probe(*actor)
-    history = probe.history(record)
+    history = History.of(record, probe.facts)
     assert record.length > 12
     differences = []
     for step in range(record.length):
@@ -43,7 +43,7 @@ def test_a_counterfactual_request_was_made_from_the_start():
     actor = actor_for(facts_for("CartPole-v1"))
     record = longest(actor, "window", decodings=("sampled",))
     probe = Probe(*actor)
-    history = probe.history(record)
+    history = History.of(record, probe.facts)
     step = record.length - 1
     model, k = actor.model, actor.spec.model.context_length
     window = slice(step + 1 - k, step + 1)
@@ -66,7 +66,7 @@ def test_with_a_discount_earlier_requests_change_less():
     probe = Probe(*actor)
     record = longest(actor, targets=(1.5,), decodings=("sampled",))
     seen.clear()
-    history = probe.history(record)
+    history = History.of(record, probe.facts)
     probe.response_curve(history, 2, [record.returns_to_go[2] + 1])
     assert np.allclose(seen[0][2].numpy() - record.returns_to_go[:3], [[0.25, 0.5, 1]], atol=1e-6)
 
@@ -77,7 +77,7 @@ def test_continuous_actions_have_a_mean_and_a_spread(head):
     actor = actor_for(facts, sharpness=3, action_head=head)
     record = longest(actor, targets=(-40.0,))
     probe = Probe(*actor)
-    curve = probe.response_curve(probe.history(record), 8, [record.returns_to_go[8], 0.0])
+    curve = probe.response_curve(History.of(record, probe.facts), 8, [record.returns_to_go[8], 0.0])
     assert curve.names == ("torque",)
     assert curve.probabilities is None
     assert np.allclose(curve.mean[0], record.action_probabilities[8, 0], atol=1e-5)
@@ -90,7 +90,7 @@ def test_attention_is_a_distribution_over_earlier_tokens(kind, kinds):
     actor = actor_for(facts_for("CartPole-v1"), kind=kind)
     record = longest(actor, "window", decodings=("sampled",))
     probe = Probe(*actor)
-    history = probe.history(record)
+    history = History.of(record, probe.facts)
     for step in (0, 2, record.length - 1):
         seen = min(step + 1, 5)
         attention = probe.attention(history, step, acting="window")
@@ -110,7 +110,7 @@ def test_attention_of_the_first_layer_is_the_softmax_of_its_scores():
     actor = actor_for(facts_for("CartPole-v1"))
     record = longest(actor, "window", decodings=("sampled",))
     probe = Probe(*actor)
-    history = probe.history(record)
+    history = History.of(record, probe.facts)
     model, step = actor.model, 7
     window = slice(step - 4, step + 1)
     with torch.inference_mode():
@@ -132,7 +132,7 @@ def test_a_probe_opens_a_run_folder(tmp_path):
     save_checkpoint(tmp_path, Checkpoint(actor.model.state_dict()), actor.spec, actor.facts)
     record = longest(actor)
     probe = Probe.open(tmp_path)
-    history = probe.history(record)
+    history = History.of(record, probe.facts)
     curve = probe.response_curve(history, 3, [record.returns_to_go[3]])
     assert np.allclose(curve.probabilities[0], record.action_probabilities[3], atol=1e-5)
 
@@ -142,7 +142,7 @@ def test_what_cannot_be_asked_is_a_sentence():
     probe = Probe(*actor)
     record = longest(actor)
     with pytest.raises(ValueError, match=f"step is {record.length} but the episode has steps 0 to {record.length - 1}"):
-        probe.response_curve(probe.history(record), record.length, [1.0])
+        probe.response_curve(History.of(record, probe.facts), record.length, [1.0])
     planner = RunSpec(name="tt", dataset="data", model=TrajectoryTransformerSpec())
     with pytest.raises(ValueError, match="the run tt plans instead of answering a target"):
         Probe(actor.model, planner, actor.facts)

@@ -26,6 +26,7 @@ KINDS = {
     "train": "training",
     "sweep_rtg": "sweeping",
     "sweep_beam": "planning sweep",
+    "sweep_schedule": "playing episodes of",
     "render": "rendering",
     "import": "importing",
     "download": "downloading",

@@ -85,6 +85,11 @@ def _data_url(path: str, modified_ns: int) -> str:
     return "data:video/mp4;base64," + base64.b64encode(Path(path).read_bytes()).decode()
 
 
+def video_url(path: Path) -> str:
+    """An MP4 file as a URL that needs no server."""
+    return _data_url(str(path), path.stat().st_mtime_ns)
+
+
 def thinned(values: np.ndarray | Sequence[float]) -> list[float]:
     """At most `MAX_STRIP_POINTS` evenly spaced values, so that long episodes stay light."""
     array = np.asarray(values, dtype=np.float64)
@@ -99,7 +104,7 @@ def play(episodes: Sequence[EpisodeVideo], key: str) -> None:
     for episode in episodes:
         values = asdict(episode)
         del values["path"]
-        values["video"] = _data_url(str(episode.path), episode.path.stat().st_mtime_ns)
+        values["video"] = video_url(episode.path)
         payload.append(values)
     fingerprint = "|".join(f"{e.path}{e.path.stat().st_mtime_ns}{e.title}{e.color}" for e in episodes)
     _mount(key=key, data={"episodes": payload, "fingerprint": fingerprint})

@@ -29,8 +29,19 @@ from seqrl.config.jobs import (
     JobSpec,
     RenderJob,
     ReturnSweepJob,
+    ScheduleSweepJob,
     TrainJob,
     parse_job,
+)
+from seqrl.config.lab import (
+    AttentionSpec,
+    Origin,
+    ResponseSpec,
+    ScheduleSweepSpec,
+    TargetChange,
+    check_schedule_sweep,
+    parse_schedule,
+    schedule_text,
 )
 from seqrl.config.models import (
     BehaviourCloningSpec,
@@ -58,6 +69,7 @@ from seqrl.config.training import (
 )
 
 __all__ = [
+    "AttentionSpec",
     "NAME_PATTERN",
     "BeamSweepJob",
     "BeamSweepSpec",
@@ -111,6 +123,14 @@ __all__ = [
     "ImportSpec",
     "OpenLoopJob",
     "OpenLoopSpec",
+    "Origin",
+    "ResponseSpec",
+    "ScheduleSweepJob",
+    "ScheduleSweepSpec",
+    "TargetChange",
+    "check_schedule_sweep",
+    "parse_schedule",
+    "schedule_text",
     "RunImportJob",
     "RunImportSpec",
 ]

@@ -98,7 +98,19 @@ def explain(error: ValidationError) -> str:
 
 
 # pydantic puts the chosen member of a union into the location; a person did not write it.
-_UNION_TAGS = {"spec", "dt", "bc", "tt", "rvs", "dataset", "train", "sweep_rtg", "sweep_beam", "render"}
+_UNION_TAGS = {
+    "spec",
+    "dt",
+    "bc",
+    "tt",
+    "rvs",
+    "dataset",
+    "train",
+    "sweep_rtg",
+    "sweep_beam",
+    "sweep_schedule",
+    "render",
+}
 
 
 def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter
 from seqrl.config.base import Spec
 from seqrl.config.datasets import DatasetSpec
 from seqrl.config.imports import DeriveJob, DownloadJob, ExportJob, ImportJob, OpenLoopJob, RunImportJob
+from seqrl.config.lab import ScheduleSweepSpec
 from seqrl.config.planning import BeamSweepSpec
 from seqrl.config.sweeps import RenderSpec, ReturnSweepSpec
 from seqrl.config.training import RunSpec
@@ -42,6 +43,13 @@ class BeamSweepJob(Spec):
     spec: BeamSweepSpec
 
 
+class ScheduleSweepJob(Spec):
+    """Play episodes whose target changes on the way."""
+
+    kind: Literal["sweep_schedule"] = "sweep_schedule"
+    spec: ScheduleSweepSpec
+
+
 class RenderJob(Spec):
     """Replay a recorded episode into a video."""
 
@@ -54,6 +62,7 @@ JobSpec = Annotated[
     | TrainJob
     | ReturnSweepJob
     | BeamSweepJob
+    | ScheduleSweepJob
     | RenderJob
     | ImportJob
     | DownloadJob

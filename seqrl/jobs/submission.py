@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from seqrl.config import DatasetFacts, JobSpec, check_beam_sweep, check_return_sweep, check_run
+from seqrl.config import DatasetFacts, JobSpec, check_beam_sweep, check_return_sweep, check_run, check_schedule_sweep
 from seqrl.store import RunRow, Store
 
 _RUN_POLICY = "run:"
@@ -86,7 +86,21 @@ def _create_sweep(store: Store, job: Any, job_id: int) -> None:
         check_return_sweep(job.spec, {name: (run.spec, run.facts) for name, run in runs.items()})
     if job.kind == "sweep_beam":
         check_beam_sweep(job.spec, {name: run.spec for name, run in runs.items()})
+    if job.kind == "sweep_schedule":
+        check_schedule_sweep(job.spec, {name: (run.spec, run.facts) for name, run in runs.items()})
+        _check_origin(store, job.spec)
     store.add_sweep(job.spec, job.kind, job_id)
+
+
+def _check_origin(store: Store, spec: Any) -> None:
+    """An episode is continued by the run that played it, from a step that it has."""
+    if spec.origin is None:
+        return
+    record = store.episode_record(spec.origin.sweep, spec.origin.episode_id)
+    if record.run != spec.runs[0]:
+        raise ValueError(f"episode {spec.origin.episode_id} was played by {record.run}, not {spec.runs[0]}")
+    if spec.origin.step >= record.length:
+        raise ValueError(f"step is {spec.origin.step} but the episode has {record.length} steps; choose less")
 
 
 def _create_video(store: Store, job: Any, job_id: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from seqrl.plots.format import enumerate_words, percent
@@ -46,8 +47,9 @@ def attention_info(
     layer: int = 0,
     head: int = 0,
     query: int = -1,
+    names: Sequence[str] = (),
 ) -> AttentionInfo:
-    """Arrange attention weights for `attention` and `attention_grid`.
+    """Arrange attention weights for `attention`, `attention_heads` and `attention_grid`.
 
     Args:
         weights: (L, H, Q, T), with a row for every token (Q = T) or for the observation tokens only.
@@ -56,6 +58,7 @@ def attention_info(
         layer: to show.
         head: to show.
         query: row to read; negative ones count from the last.
+        names: (T,) of the tokens, such as the dimension that one stands for; their kinds by default.
 
     Raises:
         ValueError: if kinds or timesteps do not fit, or the layer or head does not exist.
@@ -72,7 +75,7 @@ def attention_info(
     if not (0 <= layer < layers and 0 <= head < heads):
         raise ValueError(f"layer {layer}, head {head} of {layers} layers with {heads} heads; choose below that")
     rows = np.arange(length) if queries == length else np.array(observed, dtype=np.int64)
-    tokens = tuple(f"{kind} {int(step)}" for kind, step in zip(kinds, timesteps, strict=True))
+    tokens = tuple(f"{kind} {int(step)}" for kind, step in zip(names or kinds, timesteps, strict=True))
     shares: dict[str, float] = {}
     back, query = 0, query % queries if queries else 0
     if queries:
@@ -126,13 +129,58 @@ def attention(info: AttentionInfo, theme: Theme = "light", present: bool = False
     return figure
 
 
+def attention_heads(info: AttentionInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
+    """Draw how every head reads the chosen row: a row a head; cells carry ``customdata = layer * heads + head``."""
+    style = Style(theme, present)
+    layers, heads, queries, length = info.weights.shape
+    figure = new_figure(style, height=int(np.clip(200 + 22 * layers * heads, 300, 560)), showlegend=False)
+    if not queries:
+        return note(figure, style, "Choose a step to see where the model attends.")
+    last = int(info.rows[info.query]) + 1
+    rows = info.weights[:, :, info.query, :last].reshape(layers * heads, last)
+    names = [f"layer {place // heads + 1}, head {place % heads + 1}" for place in range(layers * heads)]
+    places = np.repeat(np.arange(layers * heads)[:, None], last, axis=1)
+    said = [[f"{name}<br>{token}" for token in info.tokens[:last]] for name in names]
+    figure.add_heatmap(
+        z=rows,
+        x=np.arange(last),
+        y=np.arange(len(names)),
+        zmin=0,
+        colorscale=sequential(style.palette.dt, theme),
+        customdata=places,
+        text=said,
+        hovertemplate="%{text}: %{z:.2~f}<extra></extra>",
+        colorbar={"title": {"text": "attention", "side": "right"}, "thickness": 12, "outlinewidth": 0, "nticks": 5},
+        name="attention",
+    )
+    shared = {"showgrid": False, "zeroline": False}
+    figure.update_xaxes(
+        title_text="attended token", range=[-0.5, last - 0.5], **shared, **_ticks(info.tokens[:last], 20)
+    )
+    figure.update_yaxes(range=[len(names) - 0.5, -0.5], tickvals=list(range(len(names))), ticktext=names, **shared)
+    chosen = info.chosen[0] * heads + info.chosen[1]
+    frame = {"color": style.palette.ink, "width": 1.5}
+    box = {"x0": -0.5, "x1": last - 0.5, "y0": chosen - 0.5, "y1": chosen + 0.5}
+    figure.add_shape(type="rect", line=frame, name="chosen", **box)
+    return figure
+
+
+def attention_table(info: AttentionInfo) -> pd.DataFrame:
+    """The chosen row of every head: one row a head, one column a token."""
+    layers, heads, queries, length = info.weights.shape
+    table = pd.DataFrame(info.weights[:, :, info.query].reshape(layers * heads, length), columns=list(info.tokens))
+    table.insert(0, "layer", np.repeat(np.arange(1, layers + 1), heads))
+    table.insert(1, "head", np.tile(np.arange(1, heads + 1), layers))
+    return table
+
+
 def _ticks(tokens: Sequence[str], most: int) -> dict[str, list[int] | list[str]]:
     """A name for every token while there is room, else the state of every few steps."""
     length = len(tokens)
     if length <= most:
         named = list(range(length))
     else:
-        states = [index for index, token in enumerate(tokens) if token.startswith("s")] or list(range(length))
+        states = [index for index, token in enumerate(tokens) if token.startswith("s ")] or list(range(length))
         named = states[:: max(math.ceil(len(states) / (most // 2)), 1)]
     return {"tickvals": named, "ticktext": [tokens[index] for index in named]}
 

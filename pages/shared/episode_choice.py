@@ -1,0 +1,99 @@
+"""Which episode is shown: its point, its name, and the address that leads to exactly it."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from pages.shared.frame import newest, open_store
+from pages.shared.sweep_view import by_typicality, filmed, measured, point_name
+from seqrl.plots.format import number
+from seqrl.store import SweepRow
+
+MOST_BESIDE = 2
+_LINK = ("sweep", "episode", "beside", "step")
+_SEARCHED = 12
+
+
+def beam_cell_name(run: str, width: int, horizon: int) -> str:
+    """How a point of a beam sweep is called: "tt · width 8 · horizon 4"."""
+    return f"{run} · width {int(width)} · horizon {int(horizon)}" if width else f"{run} · without planning"
+
+
+def cell_names(kind: str, episodes: pd.DataFrame) -> pd.Series:
+    """The point that each episode of a sweep of this kind belongs to."""
+    if episodes.empty:
+        return pd.Series(dtype=str)
+    name = {"sweep_beam": beam_cell_name}.get(kind, point_name)
+    by = {"sweep_beam": ("run", "width", "horizon"), "sweep_schedule": ("run", "decoding", "schedule")}
+    columns = by.get(kind, ("run", "decoding", "target"))
+    if kind == "sweep_schedule":
+        return episodes["run"] + " · " + episodes["decoding"] + " · " + episodes["schedule"]
+    rows = zip(*(episodes[column] for column in columns), strict=True)
+    return pd.Series([name(*row) for row in rows], index=episodes.index, dtype=str)
+
+
+def episode_title(kind: str, row: pd.Series) -> str:
+    """An episode in a few words: "Episode 128, sampled, asked for 200"."""
+    words = [f"Episode {row['episode_id']}"]
+    if kind == "sweep_beam":
+        words.append(f"width {int(row['width'])}, horizon {int(row['horizon'])}" if row["width"] else "no planning")
+    else:
+        words.append(str(row["decoding"]))
+    if kind == "sweep_schedule":
+        words.append(str(row["schedule"]))
+    elif pd.notna(row["target"]):
+        words.append(f"asked for {number(row['target'])}")
+    return ", ".join(words)
+
+
+def first_episode(sweep: SweepRow, episodes: pd.DataFrame) -> int:
+    """The episode to begin with: one whose video is there, else one that is neither lucky nor unlucky."""
+    store = open_store()
+    if sweep.kind == "sweep_rtg":
+        videos = filmed(sweep, measured(sweep))
+        if videos:
+            return videos[sorted(videos)[len(videos) // 2]]
+    candidates = [int(identifier) for identifier in episodes["episode_id"][:_SEARCHED]]
+    there = (identifier for identifier in candidates if store.media_path(sweep.name, identifier).is_file())
+    return next(there, by_typicality(episodes)[0])
+
+
+def take_link(known: list[str]) -> None:
+    """Choose what the address says, when somebody came with one."""
+    link = tuple(st.query_params.get(name, "") for name in _LINK)
+    if link == st.session_state.get("lab.link") or not any(link):
+        return
+    sweep, episode, beside, step = link
+    state = st.session_state
+    state["lab.link"] = link
+    state["lab.sweep"] = sweep if sweep in known else newest(known)
+    state["lab.episode"] = int(episode) if episode.isdigit() else None
+    state["lab.beside"] = [int(one) for one in beside.split(",") if one.isdigit()]
+    state["lab.step"] = int(step) if step.isdigit() else 0
+    state["lab.asked"] = (sweep, state["lab.episode"])
+    for key in ("lab.point", "lab.choice"):
+        state.pop(key, None)
+
+
+def write_link(sweep: str, episode: int, beside: list[int], step: int) -> None:
+    """Let the address say what is shown."""
+    link = (sweep, str(episode), ",".join(map(str, beside)), str(step))
+    st.session_state["lab.link"] = link
+    for name, value in zip(_LINK, link, strict=True):
+        if value:
+            st.query_params[name] = value
+        elif name in st.query_params:
+            del st.query_params[name]
+
+
+def lab_link(sweep: str, episode: int, *, beside: list[int] | None = None, step: int = 0) -> dict[str, str]:
+    """The query that opens the Episode lab at exactly this."""
+    link = {"sweep": sweep, "episode": str(episode), "step": str(step)}
+    return link | ({"beside": ",".join(map(str, beside))} if beside else {})
+
+
+def to_the_lab(sweep: str, episode: int, key: str) -> None:
+    """The button below an episode that opens it in the Episode lab."""
+    if st.button("Look inside", icon=":material/biotech:", key=key, help="Open this episode in the Episode lab"):
+        st.switch_page("pages/episode_lab.py", query_params=lab_link(sweep, episode))

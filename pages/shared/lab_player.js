@@ -1,0 +1,335 @@
+// One clock for up to three episodes: pictures (frames.js) and strips on one time axis, moved by keys, slider or click.
+const STRIP_HEIGHT = 62, BAND_HEIGHT = 18;
+const labs = new WeakMap();
+const make = (tag, name, text) => {
+  const element = document.createElement(tag);
+  if (name) element.className = name;
+  if (text !== undefined) element.textContent = text;
+  return element;
+};
+const button = (text, label, act) => {
+  const element = make("button", "", text);
+  element.type = "button";
+  element.setAttribute("aria-label", label);
+  element.title = label;
+  element.onclick = act;
+  return element;
+};
+const shorten = (value) => {
+  if (value === null || !Number.isFinite(value)) return "–";
+  return Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en").replaceAll(",", "\u2009")
+    : Number(value.toPrecision(3)).toString().replace("-", "−");
+};
+
+// A strip draws its lines once for a width and a theme; a step only moves the cursor and the numbers over it.
+class StripView {
+  constructor(strip, length, figure, seek) {
+    Object.assign(this, { strip, length });
+    this.canvas = make("canvas", "strip");
+    this.height = strip.rows.length ? 22 + BAND_HEIGHT * Math.min(strip.rows.length, 6) : STRIP_HEIGHT;
+    this.canvas.style.height = `${this.height}px`;
+    this.canvas.setAttribute("role", "img");
+    this.canvas.setAttribute("aria-label", `${strip.title} over the steps of the episode`);
+    const at = (event) => {
+      const box = this.canvas.getBoundingClientRect();
+      return Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)) * length;
+    };
+    this.canvas.onpointerdown = (event) => { this.canvas.setPointerCapture(event.pointerId); seek(at(event), false); };
+    this.canvas.onpointermove = (event) => { if (event.buttons) seek(at(event), false); };
+    this.canvas.onpointerup = (event) => seek(at(event), true);
+    figure.append(this.canvas);
+  }
+
+  x(step, width) { return (step / Math.max(1, this.length)) * width; }
+
+  still(style, width, ratio) {
+    const still = new OffscreenCanvas(width * ratio, this.height * ratio), pen = still.getContext("2d");
+    pen.scale(ratio, ratio);
+    const ink = style.getPropertyValue("--st-text-color") || "#222", line = style.getPropertyValue("--st-border-color");
+    const top = 18, bottom = this.height - 2;
+    pen.font = `12px ${style.getPropertyValue("--st-font") || "sans-serif"}`;
+    pen.fillStyle = ink;
+    pen.fillText(this.strip.title, 0, 12);
+    if (this.strip.rows.length) this.drawBand(pen, width, top, bottom);
+    else this.drawLines(pen, width, top, bottom, line);
+    pen.strokeStyle = line || "#ccc";
+    pen.lineWidth = 1;
+    pen.strokeRect(0.5, top - 0.5, width - 1, bottom - top + 1);
+    this.picture = { still, width, ratio, ink, top, bottom, font: pen.font };
+  }
+
+  drawBand(pen, width, top, bottom) {
+    const { rows, chosen, colors } = this.strip, height = (bottom - top) / rows.length;
+    const stride = this.length / Math.max(1, chosen.length);
+    chosen.forEach((row, index) => {
+      pen.fillStyle = colors[row % colors.length];
+      const from = this.x(index * stride, width), to = this.x((index + 1) * stride, width);
+      pen.fillRect(from, top + row * height + 1, Math.max(to - from, 0.75), height - 2);
+    });
+  }
+
+  drawLines(pen, width, top, bottom, line) {
+    const { series } = this.strip;
+    const all = series.flatMap((one) => one.spread.length
+      ? one.values.flatMap((value, at) => [value - one.spread[at], value + one.spread[at]]) : one.values);
+    const finite = all.filter(Number.isFinite);
+    let low = this.strip.low ?? finite.reduce((least, value) => Math.min(least, value), Infinity);
+    let high = this.strip.high ?? finite.reduce((most, value) => Math.max(most, value), -Infinity);
+    if (this.strip.low === null && low > 0) low = Math.min(low, 0.1 * high);
+    if (!(high > low)) { high = low + 1; low -= 1; }
+    const y = (value) => bottom - 2 - ((value - low) / (high - low)) * (bottom - top - 4);
+    if (low < 0 && high > 0) {
+      pen.strokeStyle = line; pen.beginPath(); pen.moveTo(0, y(0)); pen.lineTo(width, y(0)); pen.stroke();
+    }
+    pen.save();
+    pen.beginPath(); pen.rect(0, top, width, bottom - top); pen.clip();
+    for (const { values, spread, color } of series) {
+      const stride = this.length / Math.max(1, values.length);
+      const from = (index) => this.x(index * stride, width);
+      if (spread.length) {
+        pen.beginPath();
+        values.forEach((value, at) => pen.lineTo(from(at), y(value + spread[at])));
+        values.toReversed().forEach((value, at) => {
+          const back = values.length - 1 - at;
+          pen.lineTo(from(back), y(value - spread[back]));
+        });
+        pen.globalAlpha = 0.18; pen.fillStyle = color; pen.fill(); pen.globalAlpha = 1;
+      }
+      pen.strokeStyle = color;
+      pen.lineWidth = values.length * 4 > width ? 1 : 2;
+      pen.beginPath();
+      let pending = true;
+      values.forEach((value, index) => {
+        if (value === null) { pending = true; return; }
+        if (pending) pen.moveTo(from(index), y(value)); else pen.lineTo(from(index), y(value));
+        pen.lineTo(from(index + 1), y(value));
+        pending = false;
+      });
+      pen.stroke();
+    }
+    pen.restore();
+  }
+
+  paint(step, style, stale) {
+    const ratio = window.devicePixelRatio || 1, width = this.canvas.clientWidth;
+    if (!width) return;
+    if (stale || this.picture?.width !== width || this.picture.ratio !== ratio) this.still(style, width, ratio);
+    const { still, ink, top, bottom, font } = this.picture;
+    if (this.canvas.width !== still.width || this.canvas.height !== still.height) {
+      Object.assign(this.canvas, { width: still.width, height: still.height });
+    }
+    const pen = this.canvas.getContext("2d");
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    pen.clearRect(0, 0, still.width, still.height);
+    pen.drawImage(still, 0, 0);
+    pen.scale(ratio, ratio);
+    pen.fillStyle = ink;
+    const shown = Math.min(step, this.length), from = this.x(shown, width), to = this.x(shown + 1, width);
+    pen.fillRect(Math.min(from, width - 1.5), top, Math.max(1.5, Math.min(to, width) - from > 6 ? 1.5 : 0), bottom - top);
+    pen.font = font;
+    pen.textAlign = "right";
+    pen.fillText(this.reading(shown), width, 12);
+  }
+
+  reading(step) {
+    const { rows, chosen, series } = this.strip;
+    const index = (count) => Math.min(count - 1, Math.floor((step / Math.max(1, this.length)) * count));
+    if (step >= this.length) return "over";
+    if (rows.length) return rows[chosen[index(chosen.length)]] ?? "";
+    return series.map(({ name, values, spread }) => {
+      const at = index(values.length);
+      return `${name ? `${name} ` : ""}${shorten(values[at])}${spread.length ? ` ± ${shorten(spread[at])}` : ""}`;
+    }).join("   ");
+  }
+}
+
+class Lab {
+  constructor(host, data) {
+    this.host = host;
+    this.root = host.querySelector(".lab");
+    this.speed = 1;
+    this.position = 0;
+    this.build(data);
+    this.observer = new ResizeObserver(() => this.paint(true));
+    this.observer.observe(this.root);
+    this.onKey = (event) => this.key(event);
+    document.addEventListener("keydown", this.onKey);
+    this.seek(data.start, false);
+    const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (data.play && !still) this.play();
+  }
+
+  build(data) {
+    this.root.replaceChildren();
+    const row = make("div", "row");
+    row.style.gridTemplateColumns = `repeat(auto-fit, minmax(min(100%, 15rem), 1fr))`;
+    this.length = Math.max(...data.episodes.map((episode) => episode.length));
+    this.entries = data.episodes.map((episode) => this.entry(episode, row));
+    this.loop = true;
+    const bar = make("div", "bar");
+    this.toggle = button("▶", "play (space)", () => (this.playing ? this.pause(true) : this.play()));
+    const speed = button("1×", "speed", () => {
+      this.speed = { 1: 2, 2: 0.25, 0.25: 0.5, 0.5: 1 }[this.speed];
+      speed.textContent = `${this.speed}×`;
+    });
+    const loop = button("↻", "begin again at the end", () => {
+      this.loop = !this.loop;
+      loop.setAttribute("aria-pressed", this.loop);
+    });
+    loop.setAttribute("aria-pressed", true);
+    this.slider = make("input");
+    Object.assign(this.slider, { type: "range", min: 0, max: this.length, step: 1, value: 0 });
+    this.slider.setAttribute("aria-label", "step of the episode");
+    this.slider.oninput = () => { this.pause(false); this.seek(Number(this.slider.value), false); };
+    this.slider.onchange = () => this.commit();
+    this.counter = make("span", "step");
+    const back = button("‹", "one step back (left arrow)", () => this.nudge(-1));
+    const forward = button("›", "one step forward (right arrow)", () => this.nudge(1));
+    bar.append(this.toggle, back, forward, speed, loop);
+    if (data.neighbours) {
+      bar.append(button("«", "previous episode (p)", () => this.go(-1)), button("»", "next episode (n)", () => this.go(1)));
+    }
+    bar.append(this.counter);
+    this.root.append(row, this.slider, bar);
+    this.root.dataset.ready = "1";
+  }
+
+  entry(episode, row) {
+    const figure = make("figure");
+    figure.append(make("div", "title", episode.title));
+    const picture = make("canvas", "picture");
+    Object.assign(picture, { width: 480, height: 320 });
+    picture.setAttribute("role", "img");
+    picture.setAttribute("aria-label", `${episode.title}. ${episode.outcome}`);
+    const meter = make("div", "meter"), fill = make("div", "fill"), goal = make("div", "goal");
+    const total = episode.collected[episode.collected.length - 1] || 0;
+    const scale = Math.max(Math.abs(total), Math.abs(episode.target ?? 0), 1e-9) * 1.04;
+    fill.style.background = episode.color;
+    meter.append(fill);
+    if (episode.target !== null) { goal.style.left = `${(100 * Math.abs(episode.target)) / scale}%`; meter.append(goal); }
+    const caption = make("figcaption");
+    figure.append(picture, meter, caption);
+    const strips = episode.strips.map((strip) => new StripView(strip, episode.length, figure, (step, done) => {
+      this.pause(false);
+      this.seek(Math.floor(step), false);
+      if (done) this.commit();
+    }));
+    row.append(figure);
+    const frames = new Frames(episode.video, episode.length + 1, () => this.paint());
+    return { episode, picture, fill, caption, scale, strips, frames };
+  }
+
+  get step() { return Math.min(this.length, Math.floor(this.position + 1e-6)); }
+
+  seek(step, commit = true) {
+    this.position = Math.min(this.length, Math.max(0, step));
+    this.asked = performance.now();
+    this.paint();
+    if (commit) this.commit();
+  }
+
+  nudge(by) { this.pause(false); this.seek(this.step + by); }
+
+  // The server hears of a step only when it was let go.
+  commit() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      if (this.step !== this.told && !this.playing) { this.told = this.step; this.tell("step", this.step); }
+    }, 200);
+  }
+
+  go(by) { this.trigger("go", by); }
+
+  play() {
+    if (this.position >= this.length) this.position = 0;
+    this.playing = true;
+    this.toggle.textContent = "❚❚";
+    this.before = performance.now();
+    requestAnimationFrame(() => this.tick());
+  }
+
+  pause(commit) {
+    if (this.playing) { this.playing = false; this.toggle.textContent = "▶"; }
+    if (commit) this.commit();
+  }
+
+  tick() {
+    if (!this.playing || this.stopped) return;
+    const now = performance.now(), rate = Math.max(...this.entries.map(({ frames }) => frames.fps));
+    if (this.endedAt) {
+      if (now - this.endedAt > 1200) { this.endedAt = 0; this.position = 0; }
+    } else this.position += ((now - this.before) / 1000) * rate * this.speed;
+    this.before = now;
+    if (this.position >= this.length && !this.endedAt) {
+      this.position = this.length;
+      if (this.loop) this.endedAt = now;
+      else this.pause(true);
+    }
+    if (this.step !== this.painted) this.paint();
+    requestAnimationFrame(() => this.tick());
+  }
+
+  paint(stale = false) {
+    if (this.stopped) return;
+    const step = this.painted = this.step, style = getComputedStyle(this.root);
+    this.slider.value = step;
+    this.counter.textContent = `step ${step} of ${this.length}`;
+    let complete = true;
+    for (const { episode, picture, fill, caption, scale, strips, frames } of this.entries) {
+      const own = Math.min(step, episode.length);
+      complete = frames.draw(own, picture) && complete;
+      const reward = own ? episode.collected[own - 1] : 0;
+      fill.style.width = `${Math.min(100, (100 * Math.abs(reward)) / scale)}%`;
+      const asked = episode.target === null ? "" : ` of ${shorten(episode.target)} asked`;
+      caption.textContent = own >= episode.length ? episode.outcome : `collected ${shorten(reward)}${asked}`;
+      for (const strip of strips) strip.paint(own, style, stale);
+    }
+    if (complete) {
+      this.root.dataset.frame = step;
+      if (this.asked) { this.root.dataset.stepMs = (performance.now() - this.asked).toFixed(2); this.asked = 0; }
+    }
+  }
+
+  key(event) {
+    const target = event.composedPath()[0];
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (target !== this.slider && (/^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) || target.isContentEditable)) return;
+    if (target.closest?.('[role="combobox"], [role="slider"], [role="tab"], [role="radio"], [role="listbox"]')) return;
+    if (event.key === " " && (target.tagName === "BUTTON" || target.tagName === "SUMMARY")) return;
+    const acts = {
+      ArrowRight: () => this.nudge(event.shiftKey ? 10 : 1),
+      ArrowLeft: () => this.nudge(event.shiftKey ? -10 : -1),
+      Home: () => this.nudge(-this.length),
+      End: () => this.nudge(this.length),
+      " ": () => (this.playing ? this.pause(true) : this.play()),
+      n: () => this.go(1),
+      p: () => this.go(-1),
+    };
+    if (this.presenting) Object.assign(acts, { PageDown: acts.n, PageUp: acts.p, ArrowDown: acts.n, ArrowUp: acts.p });
+    if (acts[event.key]) { event.preventDefault(); acts[event.key](); }
+  }
+
+  stop() {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    document.removeEventListener("keydown", this.onKey);
+    this.observer.disconnect();
+    for (const { frames } of this.entries) frames.close();
+  }
+}
+
+export default function (component) {
+  const { data, parentElement, setStateValue, setTriggerValue } = component;
+  let known = labs.get(parentElement);
+  if (!known || known.fingerprint !== data.fingerprint) {
+    if (known) known.lab.stop();
+    known = { lab: new Lab(parentElement, data), fingerprint: data.fingerprint };
+    labs.set(parentElement, known);
+  }
+  const { lab } = known;
+  lab.tell = setStateValue;
+  lab.trigger = setTriggerValue;
+  lab.presenting = data.presenting;
+  lab.paint(true);
+  return () => { lab.stop(); labs.delete(parentElement); };
+}

@@ -1,0 +1,161 @@
+"""The body of the Episode lab: the episodes in step, and what is computed at the step that was chosen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from pages.shared.episode_choice import episode_title, write_link
+from pages.shared.episode_export import film_buttons
+from pages.shared.exports import csv_button
+from pages.shared.frame import open_store, presenting, sentence, theme, two_columns
+from pages.shared.jobs import progress, submit
+from pages.shared.lab_answers import answers
+from pages.shared.lab_player import LabEpisode, lab_strips, step_through
+from pages.shared.sweep_view import kind_of, outcome, steps_table
+from seqrl.config import RenderJob, RenderSpec
+from seqrl.plots import EpisodeTrace, episode_strips_info, family_colour, step_sentence
+from seqrl.store import SweepRow
+
+
+def drawn(sweep: SweepRow, rows: Sequence[pd.Series], *, at_once: bool) -> bool:
+    """Whether all of these episodes have a video; those that have none are drawn first.
+
+    Args:
+        sweep: that they were measured in.
+        rows: of its episode table, the chosen episode first.
+        at_once: whether somebody asked for the chosen one, or it needs a button first.
+    """
+    store = open_store()
+    missing = [
+        int(row["episode_id"]) for row in rows if not store.media_path(sweep.name, int(row["episode_id"])).is_file()
+    ]
+    for identifier in missing:
+        wanted = RenderJob(spec=RenderSpec(sweep=sweep.name, episode_id=identifier))
+        job = next((job for job in store.jobs() if job.kind == wanted.kind and job.job == wanted), None)
+        if job is None or job.state == "succeeded":
+            waits = not at_once and identifier == int(rows[0]["episode_id"])
+            if waits and not st.button(
+                "Draw this episode", icon=":material/play_circle:", type="primary", key="lab.draw"
+            ):
+                continue
+            job = submit(wanted)
+        if job is not None:
+            progress(job.id, f"lab.render.{identifier}")
+    return not missing
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _steps(home: str, sweep: str, created: float, episode_id: int) -> dict[str, np.ndarray]:
+    return open_store().episode_steps(sweep, episode_id)
+
+
+def recorded(sweep: SweepRow, row: pd.Series) -> dict[str, np.ndarray]:
+    """The per-step arrays of an episode, read once."""
+    return _steps(os.environ.get("SEQRL_HOME", ""), sweep.name, sweep.created, int(row["episode_id"]))
+
+
+def lab_episode(sweep: SweepRow, row: pd.Series) -> LabEpisode:
+    """An episode of a sweep, ready to be stepped through."""
+    store = open_store()
+    run = store.run(str(row["run"]))
+    steps = recorded(sweep, row)
+    colour = family_colour(kind_of(run), theme())
+    return LabEpisode(
+        path=store.media_path(sweep.name, int(row["episode_id"])),
+        title=episode_title(sweep.kind, row),
+        outcome=outcome(row),
+        color=colour,
+        length=int(row["length"]),
+        collected=[round(float(value), 4) for value in np.cumsum(steps["rewards"])],
+        target=None if pd.isna(row["target"]) else float(row["target"]),
+        strips=lab_strips(run.facts, steps, colour, theme()),
+    )
+
+
+def trace(sweep: SweepRow, row: pd.Series) -> EpisodeTrace:
+    """An episode as `seqrl.plots` takes it."""
+    steps = recorded(sweep, row)
+    return EpisodeTrace(
+        label=episode_title(sweep.kind, row),
+        kind=kind_of(open_store().run(str(row["run"]))),
+        rewards=steps["rewards"],
+        returns_to_go=steps["returns_to_go"],
+        actions=steps["actions"],
+        action_probabilities=steps.get("action_probabilities"),
+        values=steps.get("predicted_value"),
+        episode_id=int(row["episode_id"]),
+    )
+
+
+@st.fragment
+def lab(sweep: SweepRow, rows: Sequence[pd.Series], go: Callable[[int], None]) -> None:
+    """The episodes in step; beside or below them what the model does at the chosen step."""
+    ids = [int(row["episode_id"]) for row in rows]
+
+    def stepped(step: int) -> None:
+        st.session_state["lab.step"] = step
+
+    def gone(by: int) -> None:
+        go(by)
+        st.session_state["lab.gone"] = True
+
+    if st.session_state.pop("lab.gone", False):
+        st.rerun()  # the whole page: the episode is chosen above this fragment
+    step = min(int(st.session_state.get("lab.step", 0)), max(int(row["length"]) for row in rows))
+    write_link(sweep.name, ids[0], ids[1:], step)
+    film, side = two_columns() if len(rows) == 1 else (st.container(), st.container())
+    with film:
+        key = f"lab.{sweep.name}.{'.'.join(map(str, ids))}"
+        start = st.session_state.setdefault(f"{key}.start", step)
+        moving = presenting() and not start
+        shown = [lab_episode(sweep, row) for row in rows]
+        step_through(shown, key, start=start, on_step=stepped, on_go=gone, playing=moving)
+        sentence(_told(sweep, rows, step))
+        if not presenting():
+            take_away(sweep, rows)
+    with side:
+        answers(sweep, focus(sweep, rows), step, beside=len(rows) == 1)
+
+
+def _told(sweep: SweepRow, rows: Sequence[pd.Series], step: int) -> str:
+    """What happens at a step, in words."""
+    action = open_store().run(str(rows[0]["run"])).facts.action
+    names = action.labels if action.kind == "discrete" else action.names
+    return step_sentence(episode_strips_info([trace(sweep, row) for row in rows], action_names=names), step)
+
+
+def focus(sweep: SweepRow, rows: Sequence[pd.Series]) -> pd.Series:
+    """The episode that is asked: the only one, or the one that is chosen among several."""
+    if len(rows) == 1:
+        return rows[0]
+    titles = {int(row["episode_id"]): episode_title(sweep.kind, row) for row in rows}
+    if st.session_state.get("lab.focus") not in titles:
+        st.session_state["lab.focus"] = next(iter(titles))
+    chosen = st.segmented_control(
+        "Look into", list(titles), format_func=lambda identifier: titles[identifier], key="lab.focus", required=True
+    )
+    return next(row for row in rows if int(row["episode_id"]) == chosen)
+
+
+def take_away(sweep: SweepRow, rows: Sequence[pd.Series]) -> None:
+    """Each episode as MP4, GIF and CSV."""
+    store = open_store()
+    for row in rows:
+        identifier = int(row["episode_id"])
+        name = f"{sweep.name}-episode-{identifier}"
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if len(rows) > 1:
+                st.markdown(f":gray[Episode {identifier}:]", width="content")
+            film_buttons(store, sweep.name, identifier, f"lab.{name}")
+            csv_button(partial(steps_of, sweep.name, identifier), f"{name}-steps", "Steps as CSV")
+
+
+def steps_of(sweep: str, identifier: int) -> pd.DataFrame:
+    """The per-step arrays of an episode as a table."""
+    return steps_table(open_store().episode_steps(sweep, identifier))
