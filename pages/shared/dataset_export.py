@@ -10,6 +10,7 @@ from pages.shared.jobs import progress, submit
 from seqrl.config import ExportJob, ExportSpec
 from seqrl.plots.format import count, size
 from seqrl.store import DatasetRow, JobRow, Store
+from seqrl.store.bundle import BUNDLE_PREFIX
 
 LARGEST_DOWNLOAD_BYTES = 512 * 2**20
 """A download is held in the server's memory; larger files are named by their path instead."""
@@ -40,8 +41,10 @@ def export(store: Store, row: DatasetRow) -> None:
 
 
 def collect_steps(store: Store, row: DatasetRow) -> None:
-    """Say that the single steps are not here, and have the button that brings them back."""
+    """Say that the single steps are not here, and have the button that brings them back; the demo's come unasked."""
     job = _newest_export(store, row.name)
+    if job is None and row.name.startswith(BUNDLE_PREFIX):
+        job = submit(ExportJob(spec=ExportSpec(name=row.name)))
     if job is not None and not job.ended:
         progress(job.id, f"steps.{row.name}")
         return

@@ -13,10 +13,12 @@ from seqrl.cli.session import AsJson, Session, show
 from seqrl.cli.train import run_spec
 from seqrl.config import (
     BeamSweepJob,
+    BeamSweepSpec,
     DatasetJob,
     DatasetSpec,
     Decoding,
     JobSpec,
+    PlanningSpec,
     RenderJob,
     RenderSpec,
     ReturnSweepJob,
@@ -28,7 +30,7 @@ from seqrl.jobs import Backend
 from seqrl.registry import environment_row
 from seqrl.store import Store
 from seqrl.store.base import PACKAGED_BUNDLE
-from seqrl.store.export import EPISODES_WITH_PROBABILITIES, export_bundle
+from seqrl.store.export import EPISODES_WITH_PROBABILITIES, export_bundle, in_last_point
 
 app = typer.Typer(help="The bundled demo.", no_args_is_help=True)
 
@@ -37,12 +39,19 @@ COMMAND = "python -m seqrl demo build"
 
 @dataclass(frozen=True)
 class Shown:
-    """A point of a return sweep that the home page shows as a moving picture."""
+    """A point of a return sweep that the pages show as a moving picture."""
 
     sweep: str
     run: str
     decoding: Decoding
     target: float
+
+
+@dataclass(frozen=True)
+class ShownPlan:
+    """The last point of a beam sweep, whose recorded episode its page opens with."""
+
+    sweep: str
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class DemoPlan:
     dataset: DatasetSpec
     runs: tuple[RunSpec, ...]
     sweeps: tuple[ReturnSweepJob | BeamSweepJob, ...]
-    shown: tuple[Shown, ...]
+    shown: tuple[Shown | ShownPlan, ...]
 
     def jobs(self) -> list[JobSpec]:
         """What is carried out, in order, before the videos."""
@@ -60,25 +69,46 @@ class DemoPlan:
 
 
 def cartpole_plan() -> DemoPlan:
-    """The demo in the package: CartPole, a Decision Transformer and behaviour cloning, asked for 25 to 500."""
+    """The demo in the package: CartPole; a Decision Transformer, behaviour cloning and a Trajectory Transformer.
+
+    They are asked for returns, and the Trajectory Transformer plans with several beam widths and horizons.
+    """
     row = environment_row("CartPole-v1")
     dataset = DatasetSpec(
         name="demo/cartpole", environment=row.id, episodes=2000, behaviours=row.behaviours(row.default_mix), seed=0
     )
     runs = tuple(
-        run_spec(dataset=dataset.name, model=model, preset="quick", seed=0, name=f"demo/{model}", overrides=[])
-        for model in ("dt", "bc")
+        run_spec(dataset=dataset.name, model=model, preset="quick", seed=0, name=f"demo/{model}", overrides=pinned)
+        # One thread gives the same weights however busy the machine is.
+        for model, pinned in (("dt", []), ("bc", []), ("tt", ["training.threads=1"]))
     )
-    sweep = ReturnSweepSpec(
+    asked = ReturnSweepSpec(
         name="demo/rtg",
-        runs=tuple(run.name for run in runs),
+        runs=("demo/dt", "demo/bc"),
         targets=(25.0, *(50.0 * i for i in range(1, 11))),
         episodes=32,
         decodings=("sampled", "greedy"),
         seed=0,
     )
-    shown = tuple(Shown(sweep.name, "demo/dt", "sampled", target) for target in (50.0, 200.0, 500.0))
-    return DemoPlan(dataset, runs, (ReturnSweepJob(spec=sweep),), shown)
+    compared = ReturnSweepSpec(
+        name="demo/compare",
+        runs=tuple(run.name for run in runs),
+        targets=tuple(50.0 * i for i in range(1, 11)),
+        episodes=10,
+        decodings=("sampled",),
+        planning=PlanningSpec(beam_width=8, horizon=4),
+        seed=0,
+    )
+    beams = BeamSweepSpec(
+        name="demo/beam", runs=("demo/tt",), widths=(0, 1, 2, 4, 8, 16), horizons=(1, 2, 4, 8), episodes=10, seed=0
+    )
+    shown: tuple[Shown | ShownPlan, ...] = (
+        *(Shown(asked.name, "demo/dt", "sampled", target) for target in (50.0, 200.0, 500.0)),
+        *(Shown(compared.name, "demo/tt", "sampled", target) for target in (50.0, 200.0, 500.0)),
+        ShownPlan(beams.name),
+    )
+    sweeps = (ReturnSweepJob(spec=asked), ReturnSweepJob(spec=compared), BeamSweepJob(spec=beams))
+    return DemoPlan(dataset, runs, sweeps, shown)
 
 
 @app.command("build")
@@ -124,9 +154,15 @@ def build_bundle(plan: DemoPlan, home: Path, out: Path, backend: Backend | None 
     return sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
 
 
-def shown_episode(store: Store, shown: Shown) -> int:
-    """The episode of a point whose return is nearest the median there: neither lucky nor unlucky."""
+def shown_episode(store: Store, shown: Shown | ShownPlan) -> int:
+    """The episode of a point whose return is nearest the median there: neither lucky nor unlucky.
+
+    Of a beam sweep, the first episode of the last point: its plans were recorded.
+    """
     table = store.sweep_episodes(shown.sweep)
+    if isinstance(shown, ShownPlan):
+        last = table[in_last_point(table)]
+        return int(last.loc[last["episode"].idxmin(), "episode_id"])
     chosen = (table["run"] == shown.run) & (table["decoding"] == shown.decoding) & (table["target"] == shown.target)
     at = table[chosen]
     complete = at[at["episode"] < EPISODES_WITH_PROBABILITIES]

@@ -67,13 +67,15 @@ _ACTION_PRESETS = {
 _PLANNING_PRESETS = {
     "quick": Preset(
         title="Quick",
-        model={"embedding_dim": 64, "layers": 3, "heads": 4, "context_length": 10},
+        # Episodes end where data is rare, and quantile bins lump just those states together: planning on CartPole
+        # reached 444 with them and 500 with uniform ones.
+        model={"strategy": "uniform", "embedding_dim": 64, "layers": 3, "heads": 4, "context_length": 10},
         training={"steps": 3000, "batch_size": 64, "learning_rate": 1e-3, "warmup_steps": 100},
         seconds=120,
     ),
     "good": Preset(
         title="Good",
-        model={"embedding_dim": 128, "layers": 4, "heads": 4, "context_length": 10},
+        model={"strategy": "uniform", "embedding_dim": 128, "layers": 4, "heads": 4, "context_length": 10},
         training={"steps": 10000, "batch_size": 64, "learning_rate": 6e-4, "warmup_steps": 500},
         seconds=1500,
     ),

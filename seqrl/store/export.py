@@ -1,7 +1,8 @@
 """Write the read-only bundle from a home: the same layout, small enough to live in a repository.
 
-Step arrays are packed without loss into the smallest type that holds them, except action probabilities, which are
-rounded to half precision and kept only for the first episodes of every cell; ``index.json`` says so.
+Step arrays are packed without loss into the smallest type that holds them, except what a model believed: action
+probabilities and predictions are rounded to half precision and kept only for the first episodes of every point, the
+plans of a beam search only for a sweep's last point, which its page opens with. ``index.json`` says so.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
     from seqrl.store import Store
 
 BUNDLE_VERSION = 1
-_HALF_PRECISION = "action_probabilities"
+_BELIEFS = ("action_probabilities", "predicted_")
+_PLANS = "plan_"
 EPISODES_WITH_PROBABILITIES = 4
 _NOTE = (
-    f"{_HALF_PRECISION} are rounded to half precision and kept for the first {EPISODES_WITH_PROBABILITIES} "
-    "episodes of every point; everything else is exact"
+    "action probabilities and predictions are rounded to half precision and kept for the first "
+    f"{EPISODES_WITH_PROBABILITIES} episodes of every point, plans for the last point of a sweep; everything else "
+    "is exact"
 )
 _LEFT_OUT = ("training_state*", "events", "log.txt", ".*")
 
@@ -127,26 +130,42 @@ def _sweep(store: Store, name: str, target: Path) -> dict[str, Any]:
     blocks = {
         block: np.load(source / STEPS_NAME / f"{block}.npy", allow_pickle=False) for block in index["block"].unique()
     }
-    index, blocks = _without_most_probabilities(index, blocks, episodes)
-    packed = {block: _smallest(array, lossy=block.startswith(_HALF_PRECISION)) for block, array in blocks.items()}
+    index, blocks = _without_most_beliefs(index, blocks, episodes)
+    packed = {
+        block: _smallest(array, lossy=block.startswith((*_BELIEFS, _PLANS)) and array.dtype.kind == "f")
+        for block, array in blocks.items()
+    }
     np.savez_compressed(folder / STEPS_NAME / PACKED_NAME, allow_pickle=False, **packed)
     index.to_parquet(folder / STEPS_NAME / STEP_INDEX_NAME, index=False, compression="zstd")
     return {"name": name, "kind": row.kind, "spec": row.spec.model_dump(mode="json"), "created": row.created}
 
 
-def _without_most_probabilities(
+def _without_most_beliefs(
     index: pd.DataFrame, blocks: dict[str, np.ndarray], episodes: pd.DataFrame
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """The index and blocks without what the module's docstring leaves out; blocks of which nothing is left are gone."""
     few = set(episodes.loc[episodes["episode"] < EPISODES_WITH_PROBABILITIES, "episode_id"])
-    index = index[(index["field"] != _HALF_PRECISION) | index["episode_id"].isin(few)].copy()
-    kept = dict(blocks)
-    for block in index.loc[index["field"] == _HALF_PRECISION, "block"].unique():
+    last = set(episodes.loc[in_last_point(episodes), "episode_id"])
+    belief, plan = index["field"].str.startswith(_BELIEFS), index["field"].str.startswith(_PLANS)
+    dropped = (belief & ~index["episode_id"].isin(few)) | (plan & ~index["episode_id"].isin(last))
+    thinned = index.loc[dropped, "block"].unique()
+    index = index[~dropped].copy()
+    kept = {block: array for block, array in blocks.items() if block not in thinned}
+    for block in index.loc[index["block"].isin(thinned), "block"].unique():
         rows = index[index["block"] == block]
         kept[block] = np.concatenate([blocks[block][row.start : row.stop] for row in rows.itertuples()])
         stops = (rows["stop"] - rows["start"]).cumsum()
         index.loc[rows.index, "start"] = stops - (rows["stop"] - rows["start"])
         index.loc[rows.index, "stop"] = stops
-    return index.reset_index(drop=True), kept
+    return index.reset_index(drop=True), {block: kept[block] for block in blocks if block in kept}
+
+
+def in_last_point(episodes: pd.DataFrame) -> pd.Series:
+    """Which episodes belong to the point that a beam sweep measured last; none of another sweep."""
+    if "width" not in episodes or not len(episodes):
+        return episodes["episode"] < 0
+    cell = ["run", "width", "horizon"]
+    return (episodes[cell] == episodes[cell].iloc[-1]).all(axis=1)
 
 
 def _smallest(array: np.ndarray, lossy: bool = False) -> np.ndarray:

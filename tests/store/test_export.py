@@ -8,8 +8,8 @@ import pytest
 
 from seqrl import jobs
 from seqrl.checkpoints import load_model
-from seqrl.cli.demo import DemoPlan, Shown, build_bundle, cartpole_plan, shown_episode
-from seqrl.config import RenderJob, RenderSpec, ReturnSweepJob
+from seqrl.cli.demo import DemoPlan, Shown, ShownPlan, build_bundle, cartpole_plan, shown_episode
+from seqrl.config import BeamSweepJob, BeamSweepSpec, PlanningSpec, RenderJob, RenderSpec, ReturnSweepJob
 from seqrl.datasets import ensure_columns
 from seqrl.store import NotFound, Store
 from tests.in_process import InProcess, do
@@ -21,10 +21,21 @@ def plan():
     runs = (
         run_spec("demo/dt", dataset="demo/data"),
         run_spec("demo/bc", dataset="demo/data", model={"kind": "bc"}),
+        run_spec("demo/tt", dataset="demo/data", model={"kind": "tt", "heads": 2, "bins": 10}),
+    )
+    beams = BeamSweepSpec(
+        name="demo/beam",
+        runs=("demo/tt",),
+        widths=(0, 1, 3),
+        horizons=(2,),
+        episodes=5,
+        recorded_episodes=2,
+        planning=PlanningSpec(context=2, horizon=2),
     )
     sweep = sweep_spec("demo/ask", runs=("demo/dt", "demo/bc"), targets=(20.0, 40.0), episodes=6)
     shown = (Shown("demo/ask", "demo/dt", "sampled", 20.0), Shown("demo/ask", "demo/dt", "sampled", 40.0))
-    return DemoPlan(dataset_spec("demo/data"), runs, (ReturnSweepJob(spec=sweep),), shown)
+    sweeps = (ReturnSweepJob(spec=sweep), BeamSweepJob(spec=beams))
+    return DemoPlan(dataset_spec("demo/data"), runs, sweeps, (*shown, ShownPlan("demo/beam")))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +56,7 @@ def test_rows_are_those_of_the_home(made, reader):
     source, _ = made
     ours, theirs = reader.dataset("demo/data"), source.dataset("demo/data")
     assert (ours.facts, dict(ours.source), ours.state) == (theirs.facts, dict(theirs.source), "ready")
-    for name in ("demo/dt", "demo/bc"):
+    for name in ("demo/dt", "demo/bc", "demo/tt"):
         ours, theirs = reader.run(name), source.run(name)
         fields = ("spec", "facts", "state", "step", "steps", "best_value")
         assert [getattr(ours, field) for field in fields] == [getattr(theirs, field) for field in fields]
@@ -54,7 +65,7 @@ def test_rows_are_those_of_the_home(made, reader):
         assert reader.metric_series([name], "loss") == source.metric_series([name], "loss")
         assert reader.has_checkpoint(name)
     assert reader.sweep("demo/ask").spec == source.sweep("demo/ask").spec
-    assert [row.name for row in reader.runs()] == ["demo/dt", "demo/bc"]
+    assert [row.name for row in reader.runs()] == ["demo/dt", "demo/bc", "demo/tt"]
     assert reader.dataset_episodes("demo/data").equals(source.dataset_episodes("demo/data"))
 
 
@@ -74,6 +85,24 @@ def test_records_are_exact_but_for_probabilities(made, reader):
             assert ours.action_probabilities is None
 
 
+def test_plans_are_kept_for_the_last_point_and_predictions_for_the_first_episodes(made, reader):
+    source, _ = made
+    table = reader.sweep_episodes("demo/beam")
+    assert table.equals(source.sweep_episodes("demo/beam"))
+    for row in table.itertuples():
+        ours = reader.episode_steps("demo/beam", row.episode_id)
+        theirs = source.episode_steps("demo/beam", row.episode_id)
+        np.testing.assert_array_equal(ours["rewards"], theirs["rewards"])
+        assert ("predicted_value" in ours) == (row.width > 0 and row.episode < 4)
+        plans = {name for name in theirs if name.startswith("plan_")}
+        assert bool(plans) == (row.width > 0 and row.episode < 2)
+        assert {name for name in ours if name.startswith("plan_")} == (plans if row.width == 3 else set())
+        for name in set(ours) - {"returns_to_go"}:
+            assert ours[name].dtype == theirs[name].dtype
+            exact = theirs[name].dtype.kind != "f"
+            np.testing.assert_allclose(ours[name], theirs[name], rtol=0 if exact else 1e-3, atol=0 if exact else 1e-3)
+
+
 def test_weights_and_columns_are_those_that_were_measured(made, reader):
     source, _ = made
     ours, theirs = (load_model(store.run_folder("demo/dt"))[0].state_dict() for store in (reader, source))
@@ -86,7 +115,11 @@ def test_weights_and_columns_are_those_that_were_measured(made, reader):
 def test_videos_are_found_by_what_they_show(made, reader):
     videos = list((made[1] / "media").glob("*.mp4"))
     assert set(videos) == {reader.media_path(shown.sweep, shown_episode(reader, shown)) for shown in plan().shown}
-    paths = [reader.media_path("demo/ask", i) for i in reader.sweep_episodes("demo/ask")["episode_id"]]
+    paths = [
+        reader.media_path(sweep, i)
+        for sweep in ("demo/ask", "demo/beam")
+        for i in reader.sweep_episodes(sweep)["episode_id"]
+    ]
     assert set(videos) <= set(paths)
     assert all(video.with_suffix(".png").is_file() for video in videos)
     assert {path.parent for path in paths} == {made[1] / "media", reader.home / "media"}
@@ -141,5 +174,10 @@ def test_the_packaged_plan_is_what_the_home_page_needs():
     packaged = cartpole_plan()
     names = [packaged.dataset.name, *(run.name for run in packaged.runs), *(job.spec.name for job in packaged.sweeps)]
     assert all(name.startswith("demo/") for name in names)
-    assert len(packaged.shown) == 3
-    assert {shown.target for shown in packaged.shown} <= set(packaged.sweeps[0].spec.targets)
+    asked, compared, beams = (job.spec for job in packaged.sweeps)
+    for spec in (asked, compared):
+        assert {run for run in spec.runs} <= {run.name for run in packaged.runs}
+        shown = [shown for shown in packaged.shown if isinstance(shown, Shown) and shown.sweep == spec.name]
+        assert len(shown) == 3
+        assert all(point.target in spec.targets and point.run in spec.runs for point in shown)
+    assert ShownPlan(beams.name) in packaged.shown
