@@ -43,7 +43,8 @@ heading("RTG sweep", "Ask a model for a return, low or high: does it deliver wha
 store = open_store()
 trained = [row for row in store.runs() if store.has_checkpoint(row.name)]
 runs = [row for row in trained if row.facts.environment]
-known = [row.name for row in store.sweeps() if row.kind == "sweep_rtg"]
+sweeps = [row for row in store.sweeps() if row.kind == "sweep_rtg"]
+known = [row.name for row in sweeps]
 if form_is_open("form", "ask", not known) and runs:
     slot = st.empty()
     with slot.container():
@@ -78,7 +79,10 @@ def toggle_form() -> None:
 
 
 with controls().container(horizontal=True, vertical_alignment="bottom"):
-    start_with("sweep", newest(known))
+    first = newest(known)
+    if first.startswith("demo/"):  # the one that compares most
+        first = max(sweeps, key=lambda row: len(row.spec.runs)).name
+    start_with("sweep", first)
     name = st.selectbox("Sweep", known, index=None, key="sweep", bind="query-params", width=300) or known[0]
     sweep = store.sweep(name)
     reference = normalisation(store, sweep)
@@ -160,6 +164,13 @@ def draw(row: SweepRow, data: Measured) -> None:
         table=data.points,
         on_click=choose,
     )
+    if "tt" in data.kinds.values():
+        planning = row.spec.planning
+        st.caption(
+            "A Trajectory Transformer is not told the return. At every step it imagines "
+            f"{count(planning.beam_width, 'future')} of {count(planning.horizon, 'step')} and takes the one whose "
+            "predicted return is nearest to what is still asked for."
+        )
 
 
 def mark_chosen(figure: go.Figure, data: Measured) -> None:

@@ -92,7 +92,7 @@ def cartpole_plan() -> DemoPlan:
     )
     compared = ReturnSweepSpec(
         name="demo/compare",
-        runs=tuple(run.name for run in runs),
+        runs=("demo/tt", "demo/dt", "demo/bc"),
         targets=tuple(50.0 * i for i in range(1, 11)),
         episodes=10,
         decodings=("sampled",),
