@@ -7,7 +7,7 @@ row the same bits whatever the other rows are, and sampling noise is keyed by (e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -192,6 +192,7 @@ class SequencePolicy:
         self._noise = EpisodeNoise(seeds, self._decoder.noise_width, "sampling", normal=self._decoder.normal)
         self._history = _History(len(seeds), 2 * self.context_length, facts)
         self._compute = torch.bfloat16 if precision == "bf16" else torch.float32
+        self._rewritten = False
         self._state = model.begin(len(seeds), self.context_length, self._compute) if acting == "cached" else None
 
     @torch.inference_mode()
@@ -210,16 +211,38 @@ class SequencePolicy:
         asked = self.returns_to_go if self.conditioned else np.full(len(actions), np.nan)
         return Decision(actions, probabilities, asked)
 
+    def follow(self, observations: np.ndarray, actions: np.ndarray) -> Decision:
+        """Go along with actions that are given; the policy remembers them as its own.
+
+        Args:
+            observations: (n, *observation) of the present timestep.
+            actions: (n, ...) that are carried out there.
+        """
+        decision = self.act(observations)
+        self._history.end_step(actions)
+        return replace(decision, actions=actions)
+
+    def ask(self, returns_to_go: np.ndarray, *, rewrite: bool = False) -> None:
+        """Ask for something else from the present timestep on; to be called before `act`.
+
+        Args:
+            returns_to_go: (n,) in the unit of the data.
+            rewrite: whether the requests of earlier steps in the context change along, by ``γ^k`` k steps before, as if
+                this had been asked from the start; otherwise they are remembered as they were.
+        """
+        asked = self._within_reach(np.asarray(returns_to_go, dtype=np.float64))
+        if rewrite and self._history.length:
+            self._history.shift_requests(asked - self.returns_to_go, self.discount)
+            self._rewritten = True
+        self.returns_to_go = asked
+        self._chooses = np.zeros_like(self._chooses)
+
     def observe(self, rewards: np.ndarray) -> None:
         """Tell what the actions earned, (n,) reward units; the request falls by it."""
         self.timestep += 1
         if not self.conditioned:
             return
-        self.returns_to_go = (self.returns_to_go - rewards) / self.discount
-        if self.discount < 1:
-            left = max(self.facts.step_limit - self.timestep, 0)
-            low, high = discounted_bounds(self.facts, self.discount, left)
-            self.returns_to_go = np.clip(self.returns_to_go, low, high)
+        self.returns_to_go = self._within_reach((self.returns_to_go - rewards) / self.discount)
 
     def keep(self, running: np.ndarray) -> None:
         """Drop the episodes where ``running``, (n,) bool, is false."""
@@ -230,6 +253,13 @@ class SequencePolicy:
         self._history.keep(rows)
         if self._state is not None and len(self.sampled):
             self._state.keep(rows)
+
+    def _within_reach(self, returns_to_go: np.ndarray) -> np.ndarray:
+        """Requests that the data's rewards can add up to before the time limit, where the discount is below 1."""
+        if self.discount == 1:
+            return returns_to_go
+        left = max(self.facts.step_limit - self.timestep, 0)
+        return np.clip(returns_to_go, *discounted_bounds(self.facts, self.discount, left))
 
     def _choose(self, observations: np.ndarray) -> None:
         """Let the model say what to ask for, where that is left to it."""
@@ -246,7 +276,8 @@ class SequencePolicy:
         if state is None:
             window = self._history.last(self.context_length, self.timestep)
             return self.model.act_logits(*window, compute=self._compute)
-        if state.is_full:
+        if state.is_full or self._rewritten:
+            self._rewritten = False
             steps = context_steps(self.timestep, self.context_length, "cached")
             return self.model.prefill(state, *self._history.last(steps, self.timestep))
         history = self._history
@@ -307,6 +338,12 @@ class _History:
     def end_step(self, actions: np.ndarray) -> None:
         """The actions taken at the present step."""
         self.actions[:, self.length - 1] = torch.from_numpy(actions)
+
+    def shift_requests(self, change: np.ndarray, discount: float) -> None:
+        """Add ``change`` (n,), discounted by the steps that lie between, to the requests of all steps held."""
+        back = np.arange(self.length, 0, -1)
+        shift = change[:, None] * discount**back
+        self.returns_to_go[:, : self.length] += torch.from_numpy(shift).float()
 
     def keep(self, running: Tensor) -> None:
         """Drop rows."""

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from seqrl import evaluation
 from seqrl.config import ReturnSweepSpec
 from seqrl.environments import make_vector
-from seqrl.evaluation import Cell, Plan, acting_precision, episode_seed, play, return_sweep, sweep_cells
+from seqrl.environments.noise import episode_seed
+from seqrl.evaluation import Cell, Plan, acting_precision, play, return_sweep, sweep_cells, sweeps
 from seqrl.rendering import Replay
 from tests.acting import actor_for, facts_for
 
@@ -65,7 +65,7 @@ def test_every_episode_of_a_sweep_equals_the_same_episode_alone_bit_for_bit(cart
 
 @pytest.mark.parametrize("largest", [3, 8, 16])
 def test_the_size_of_the_chunks_makes_no_difference(cartpole, measured, monkeypatch, largest):
-    monkeypatch.setattr(evaluation, "LARGEST_CHUNK", largest)
+    monkeypatch.setattr(sweeps, "LARGEST_CHUNK", largest)
     chunked = by_name(return_sweep(sweep_of(), {"dt": cartpole}))
     assert all(same(chunked[key], record) for key, record in by_name(measured).items())
 
@@ -79,7 +79,7 @@ def test_half_precision_says_nearly_the_same(cartpole, measured):
 
 def test_auto_precision_keeps_narrow_models_exact(cartpole):
     wide = actor_for(facts_for("CartPole-v1"), embedding_dim=128)
-    fast = evaluation.choose_precision("auto", torch.device("cpu"))
+    fast = sweeps.choose_precision("auto", torch.device("cpu"))
     assert acting_precision(sweep_of(), cartpole) == "fp32"
     assert acting_precision(sweep_of(), wide) == fast
     assert acting_precision(sweep_of(precision="bf16"), cartpole) == "bf16"

@@ -11,7 +11,7 @@ from seqrl.config.base import Name, Spec, setting
 from seqrl.config.facts import DatasetFacts
 from seqrl.config.models import BehaviourCloningSpec, DecisionTransformerSpec, RvsSpec, TrajectoryTransformerSpec
 from seqrl.config.planning import PlanningSpec, check_planning
-from seqrl.config.sweeps import Decoding, discounted_bounds, offered_decodings
+from seqrl.config.sweeps import Decoding, can_choose, discounted_bounds, offered_decodings
 from seqrl.config.training import RunSpec
 
 
@@ -166,6 +166,8 @@ def check_schedule_sweep(spec: ScheduleSweepSpec, runs: Mapping[str, tuple[RunSp
         raise ValueError(
             f"decoding is {spec.decoding} but the head of {name} gives one action without chances; choose greedy"
         )
+    if spec.target is None and not can_choose(model):
+        raise ValueError(f"target is missing and {name} cannot choose one itself; give the return to ask for")
     late = next((c.step for schedule in spec.schedules for c in schedule if c.step >= facts.step_limit), None)
     if late is not None:
         raise ValueError(f"step is {late} but episodes end at {facts.step_limit} steps; choose less")

@@ -97,6 +97,30 @@ class PlanningPolicy:
         actions = self.tokenizer.decode_actions(action.numpy())
         return PlannedDecision(actions, self._probabilities(history, actions), asked.copy(), imagined)
 
+    def follow(self, observations: np.ndarray, actions: np.ndarray) -> PlannedDecision:
+        """Go along with actions that are given, without a plan; the policy remembers them as its own.
+
+        Args:
+            observations: (n, size) of the present timestep, flattened.
+            actions: (n, ...) that are carried out there.
+        """
+        self._present = torch.from_numpy(self.tokenizer.encode_observations(observations).astype(np.int64))
+        self._action = torch.from_numpy(self.tokenizer.encode_actions(actions).astype(np.int64))
+        self._beams = None
+        history = History(self._transitions, self._present)
+        asked = np.full(len(actions), np.nan) if self.returns_to_go is None else self.returns_to_go
+        return PlannedDecision(actions, self._probabilities(history, actions), asked.copy())
+
+    def ask(self, returns_to_go: np.ndarray, *, rewrite: bool = False) -> None:
+        """Ask for something else from the present timestep on; to be called before `act`.
+
+        Args:
+            returns_to_go: (n,) undiscounted.
+            rewrite: without effect, because the model is told no return and so remembers none.
+        """
+        self.returns_to_go = np.asarray(returns_to_go, dtype=np.float64)
+        self._beams = None
+
     def observe(self, rewards: np.ndarray) -> None:
         """Tell what the actions earned, (n,) reward units; what is asked for falls by it."""
         self.timestep += 1

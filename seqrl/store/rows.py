@@ -118,7 +118,7 @@ class Histogram:
     counts: tuple[float, ...]
 
 
-WATCHED_KINDS = ("render",)
+WATCHED_KINDS = ("render", "sweep_schedule")
 """Jobs of a few seconds whose result somebody is waiting for."""
 
 

@@ -30,6 +30,7 @@ MODULES = {
     "train": "seqrl.worker.train",
     "sweep_rtg": "seqrl.worker.sweep",
     "sweep_beam": "seqrl.worker.beam",
+    "sweep_schedule": "seqrl.worker.schedule",
     "render": "seqrl.worker.render",
     "import": "seqrl.worker.imports:import_",
     "download": "seqrl.worker.imports:download",

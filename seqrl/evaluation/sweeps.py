@@ -30,6 +30,7 @@ from seqrl.config import (
     PlanningSpec,
     ReturnSweepSpec,
     RunSpec,
+    ScheduleSweepSpec,
     can_choose,
     check_return_sweep,
     offered_decodings,
@@ -194,8 +195,8 @@ def play(
         The episodes that ended at a step, in the order of the plans.
     """
     seeds = [plan.seed for plan in plans]
-    policy = _policy(actor, plans, temperature, optimism, acting, precision, planning or PlanningSpec())
-    trace = _Trace(len(plans))
+    policy = policy_for(actor, plans, temperature, optimism, acting, precision, planning or PlanningSpec())
+    trace = Trace(len(plans))
     observations = vector.reset(seeds)
     running = np.arange(len(plans))
     while len(running) and not should_stop():
@@ -214,7 +215,7 @@ def play(
             observations, running = observations[stays], running[stays]
 
 
-def acting_precision(spec: ReturnSweepSpec, actor: Actor) -> Literal["fp32", "bf16"]:
+def acting_precision(spec: ReturnSweepSpec | ScheduleSweepSpec, actor: Actor) -> Literal["fp32", "bf16"]:
     """The number format that a sweep's ``precision`` means for a run on this machine.
 
     "auto" takes bf16 where the processor multiplies it faster and the model is wide enough for that to be what acting
@@ -227,7 +228,7 @@ def acting_precision(spec: ReturnSweepSpec, actor: Actor) -> Literal["fp32", "bf
     return "bf16" if wide and choose_precision("auto", device) == "bf16" else "fp32"
 
 
-def _policy(
+def policy_for(
     actor: Actor,
     plans: Sequence[Plan],
     temperature: float,
@@ -235,9 +236,10 @@ def _policy(
     acting: Literal["cached", "window"],
     precision: Literal["fp32", "bf16"],
     planning: PlanningSpec,
+    seeds: Sequence[int] | None = None,
 ) -> SequencePolicy | PlanningPolicy:
-    """What acts in these episodes."""
-    seeds = [plan.seed for plan in plans]
+    """What acts in these episodes; their sampling noise has the seeds of the plans, unless others are given."""
+    seeds = [plan.seed for plan in plans] if seeds is None else seeds
     targets = np.array([np.nan if plan.cell.target is None else plan.cell.target for plan in plans])
     if isinstance(actor.model, TrajectoryTransformer):
         return PlanningPolicy(actor.model, planning, seeds=seeds, targets=targets)
@@ -325,7 +327,7 @@ class _Meter:
         self.tell(SweepProgress(min(fraction, 1.0), self.steps, self.episodes))
 
 
-class _Trace:
+class Trace:
     """What happened in n episodes, step by step, in arrays that grow."""
 
     def __init__(self, rows: int) -> None:

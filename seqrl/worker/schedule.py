@@ -1,0 +1,47 @@
+"""Carry out a sweep of schedules; those that are played already are not played again."""
+
+from __future__ import annotations
+
+import torch
+
+from seqrl.checkpoints import load_model
+from seqrl.config import ScheduleSweepSpec
+from seqrl.evaluation import Actor, schedule_sweep
+from seqrl.jobs import processors
+from seqrl.store import Store
+from seqrl.store.episodes import has_parts
+from seqrl.worker.context import JobContext, Stopped
+
+_MOST_THREADS = 4
+
+
+def run(context: JobContext, spec: ScheduleSweepSpec) -> None:
+    """Play, keeping every schedule as soon as it is complete."""
+    store = context.store
+    torch.set_num_threads(min(_MOST_THREADS, processors()))
+    context.progress(0.0, "loading the model", now=True)
+    actor = Actor(*load_model(store.run_folder(spec.runs[0])))
+    origin = store.episode_record(spec.origin.sweep, spec.origin.episode_id) if spec.origin else None
+    done = finished_schedules(store, spec)
+    if done:
+        context.log(f"{len(done)} schedules are played already")
+
+    def tell(fraction: float) -> None:
+        context.progress(fraction, "playing")
+
+    episodes = schedule_sweep(spec, actor, origin, done=done, should_stop=context.should_stop, on_progress=tell)
+    for records in episodes:
+        store.append_episodes(spec.name, records)
+        achieved = sum(record.achieved_return for record in records) / len(records)
+        context.log(f"{records[0].cell['schedule']}: achieved {achieved:.1f} in {len(records)} episodes")
+    if context.should_stop():
+        raise Stopped
+    store.finish_sweep(spec.name)
+
+
+def finished_schedules(store: Store, spec: ScheduleSweepSpec) -> set[str]:
+    """Texts of the schedules that have all their episodes."""
+    if not has_parts(store.sweep_folder(spec.name)):
+        return set()
+    counts = store.sweep_episodes(spec.name).groupby("schedule").size()
+    return {str(text) for text in counts[counts >= spec.episodes].index}
