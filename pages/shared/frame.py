@@ -189,6 +189,13 @@ def problems() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         log.exception("the store cannot be read")
+        if "full" in str(error):
+            st.error(
+                "The disk that holds SEQRL_HOME is full, so nothing can be noted down. Nothing stored is lost; free "
+                "some space and reload the page.",
+                icon=":material/hard_drive:",
+            )
+            return
         st.error(
             f"The store in SEQRL_HOME cannot be read ({error}). Restore seqrl.db from a copy, or set SEQRL_HOME to "
             "an empty folder to start afresh; runs and datasets in their folders are untouched.",
