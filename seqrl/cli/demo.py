@@ -100,7 +100,7 @@ def cartpole_plan() -> DemoPlan:
         seed=0,
     )
     beams = BeamSweepSpec(
-        name="demo/beam", runs=("demo/tt",), widths=(0, 1, 2, 4, 8, 16), horizons=(1, 2, 4, 8), episodes=10, seed=0
+        name="demo/beam", runs=("demo/tt",), widths=(0, 1, 2, 4, 8, 16), horizons=(1, 2, 4), episodes=10, seed=0
     )
     shown: tuple[Shown | ShownPlan, ...] = (
         *(Shown(asked.name, "demo/dt", "sampled", target) for target in (50.0, 200.0, 500.0)),
