@@ -100,4 +100,4 @@ if drawn(sweep, rows, at_once=asked):
 if not presenting():
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(":gray[Take away:]", width="content")
-        json_button(sweep.spec, f"{name}-spec", "Spec of the sweep as JSON")
+        json_button(sweep.spec, f"{name}-sweep", "Spec of the sweep as JSON")

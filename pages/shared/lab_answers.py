@@ -108,13 +108,19 @@ def response(sweep: SweepRow, row: pd.Series, step: int, probe: EpisodeProbe) ->
         plots.sentence(info),
         table=lambda: response_table(info),
     )
-    if not presenting():
-        json_button(spec, name, "Question as JSON")
+    question(spec, name)
     if not probe.conditioned and row.get("width") is not None:
         st.caption(
             "A Trajectory Transformer is not told a return: planning chooses among the futures that it imagines. This "
             "is what it does before any planning."
         )
+
+
+def question(spec: AttentionSpec | ResponseSpec, name: str) -> None:
+    """The question as a spec, which the command line answers too."""
+    if not presenting():
+        with st.container(horizontal=True, horizontal_alignment="right"):
+            json_button(spec, name, "Question as JSON")
 
 
 def targets_spec(
@@ -191,8 +197,7 @@ def attention(sweep: SweepRow, row: pd.Series, step: int, probe: EpisodeProbe) -
         table=lambda: plots.attention_table(info),
         on_click=None if whole else choose,
     )
-    if not presenting():
-        spec = AttentionSpec(sweep=sweep.name, episode_id=int(row["episode_id"]), step=step)
-        json_button(spec, f"attention-{sweep.name}-{row['episode_id']}-{step}", "Question as JSON")
+    spec = AttentionSpec(sweep=sweep.name, episode_id=int(row["episode_id"]), step=step)
+    question(spec, f"attention-{sweep.name}-{row['episode_id']}-{step}")
     if max(seen.timesteps) == 0 and layers:
         st.caption("At the first step there is little to look at yet; move on a few steps.")

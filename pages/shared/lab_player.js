@@ -133,7 +133,7 @@ class StripView {
 
   reading(step) {
     const { rows, chosen, series } = this.strip;
-    const index = (count) => Math.min(count - 1, Math.floor((step / Math.max(1, this.length)) * count));
+    const index = (count) => (count === this.length ? step : Math.floor((step / Math.max(1, this.length)) * count));
     if (step >= this.length) return "over";
     if (rows.length) return rows[chosen[index(chosen.length)]] ?? "";
     return series.map(({ name, values, spread }) => {

@@ -17,6 +17,7 @@ from pages.shared.frame import open_store, presenting, sentence, theme, two_colu
 from pages.shared.jobs import progress, submit
 from pages.shared.lab_answers import answers
 from pages.shared.lab_player import LabEpisode, lab_strips, step_through
+from pages.shared.lab_whatif import play_it_out, played_out
 from pages.shared.sweep_view import kind_of, outcome, steps_table
 from seqrl.config import RenderJob, RenderSpec
 from seqrl.plots import EpisodeTrace, episode_strips_info, family_colour, step_sentence
@@ -120,7 +121,13 @@ def lab(sweep: SweepRow, rows: Sequence[pd.Series], go: Callable[[int], None]) -
         if not presenting():
             take_away(sweep, rows)
     with side:
-        answers(sweep, focus(sweep, rows), step, beside=len(rows) == 1)
+        asked = focus(sweep, rows)
+        answers(sweep, asked, step, beside=len(rows) == 1)
+    if not presenting():
+        with film if len(rows) == 1 else st.container():
+            playable = play_it_out(sweep, asked, step)
+        if playable:
+            played_out(sweep, asked)
 
 
 def _told(sweep: SweepRow, rows: Sequence[pd.Series], step: int) -> str:
