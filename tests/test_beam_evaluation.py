@@ -134,6 +134,9 @@ def test_a_plan_is_carried_out_for_several_steps(actor):
     best = record.extra["plan_actions"][:, 0]
     assert (record.actions == best[np.arange(record.length), ages]).all()
     assert (best[1] == best[0]).all()
+    returns, rewards = record.extra["plan_returns"][:, 0], record.extra["plan_rewards"][:, 0]
+    ahead = [returns[step] - rewards[step, : ages[step]].sum() for step in range(record.length)]
+    np.testing.assert_allclose(record.extra["predicted_return"], ahead, rtol=1e-4)
 
 
 def test_measured_points_are_skipped_and_a_stop_drops_the_unfinished_one(actor):

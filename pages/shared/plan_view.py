@@ -73,14 +73,16 @@ def decision(steps: dict[str, np.ndarray], facts: DatasetFacts, name: str) -> No
 
 
 def predictions(steps: dict[str, np.ndarray], name: str) -> None:
-    """Predicted against real reward over the episode."""
+    """Predicted against real reward over the episode; where every reward is the same, promised against real return."""
     if "predicted_reward" not in steps:
         return
     st.subheader("Did its promises come true?", anchor=False)
-    info = plots.predicted_reward_info(steps["predicted_reward"], steps["rewards"])
-    chart(
-        plots.predicted_reward(info, *style()),
-        f"predicted-{name}",
-        "Predicted against real reward of every step",
-        plots.sentence(info),
-    )
+    if np.ptp(steps["rewards"]) > 0 or "predicted_return" not in steps:
+        info = plots.predicted_reward_info(steps["predicted_reward"], steps["rewards"])
+        figure, what = plots.predicted_reward(info, *style()), "Predicted against real reward of every step"
+        told = plots.sentence(info)
+    else:
+        promise = plots.promised_return_info(steps["predicted_return"], steps["rewards"])
+        figure, what = plots.promised_return(promise, *style()), "Promised against real return from every step on"
+        told = plots.sentence(promise)
+    chart(figure, f"predicted-{name}", what, told)

@@ -151,15 +151,17 @@ class PlanningPolicy:
     def _imagined(self, beams: Beams) -> dict[str, np.ndarray]:
         """What the plan in force says about this step, and its beams.
 
-        ``predicted_reward`` and ``predicted_value`` (n,): of this step in the best future. With ``recorded_beams`` also
+        ``predicted_reward`` and ``predicted_value`` (n,): of this step in the best future; ``predicted_return`` (n,):
+        undiscounted, from this step on. With ``recorded_beams`` also
         ``plan_age`` (n,): steps since the plan was made; and, best future first, ``plan_scores`` and ``plan_returns``
         (n, K), ``plan_rewards``, ``plan_values``, ``plan_ends`` (n, K, H), ``plan_tokens`` (n, K, H, tokens),
         ``plan_observations`` (n, K, H, size), ``plan_actions`` (n, K, H, ...).
         """
+        before = beams.rewards[:, 0, : self._age].sum(1)  # expected of the steps that were carried out already
         said = {
             "predicted_reward": beams.rewards[:, 0, self._age].numpy(),
             "predicted_value": beams.values[:, 0, self._age].numpy(),
-            "predicted_return": beams.returns[:, 0].numpy(),
+            "predicted_return": (beams.returns[:, 0] - before).numpy(),
         }
         if not self.recorded_beams:
             return said

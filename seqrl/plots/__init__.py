@@ -7,6 +7,7 @@ it is ``sentence(info)``. Nothing here reads a store, a page or a clock.
 from seqrl.plots.attention import attention, attention_grid, attention_heads, attention_info, attention_table
 from seqrl.plots.beam_sweeps import beam_sweep, beam_sweep_info
 from seqrl.plots.bins import bin_edges, bin_edges_info
+from seqrl.plots.contexts import seeds, seeds_info
 from seqrl.plots.coverage import action_distribution, action_distribution_info, coverage, coverage_info
 from seqrl.plots.datasets import (
     length_histogram,
@@ -18,13 +19,24 @@ from seqrl.plots.datasets import (
     return_to_go_fan,
     return_to_go_fan_info,
 )
+from seqrl.plots.ensembles import (
+    choices,
+    choices_info,
+    ensemble,
+    ensemble_info,
+    sample_size,
+    sample_size_info,
+)
 from seqrl.plots.episode_figure import episode_strips, move_cursor
 from seqrl.plots.episodes import EpisodeTrace, episode_strips_info, step_sentence
+from seqrl.plots.graphs import walk, walk_info, ways, ways_info
 from seqrl.plots.occupancy import occupancy, occupancy_info
 from seqrl.plots.open_loop import action_error, action_error_info, action_error_table, worst_dimensions
 from seqrl.plots.plans import observed_from_plans, plan_tree, plan_tree_info
 from seqrl.plots.predictions import candidates, predicted_reward, predicted_reward_info
+from seqrl.plots.promises import promised_return, promised_return_info
 from seqrl.plots.response import response_curve, response_curve_info
+from seqrl.plots.returns_to_go import return_to_go, return_to_go_info
 from seqrl.plots.rounding import (
     episode_tokens,
     episode_tokens_info,
@@ -33,6 +45,7 @@ from seqrl.plots.rounding import (
 )
 from seqrl.plots.runs import parallel_runs, parallel_runs_info
 from seqrl.plots.sentences import sentence
+from seqrl.plots.shares import shares, shares_info
 from seqrl.plots.sweep_figure import rtg_sweep
 from seqrl.plots.sweeps import rtg_sweep_info
 from seqrl.plots.template import Theme, family_colour
@@ -40,6 +53,22 @@ from seqrl.plots.training import sparkline, training_curves, training_curves_inf
 from seqrl.plots.weights import weight_histograms, weight_histograms_info
 
 __all__ = [
+    "seeds",
+    "seeds_info",
+    "choices",
+    "choices_info",
+    "ensemble",
+    "ensemble_info",
+    "sample_size",
+    "sample_size_info",
+    "walk",
+    "walk_info",
+    "ways",
+    "ways_info",
+    "return_to_go",
+    "return_to_go_info",
+    "shares",
+    "shares_info",
     "EpisodeTrace",
     "Theme",
     "action_distribution",
@@ -78,6 +107,8 @@ __all__ = [
     "plan_tree_info",
     "predicted_reward",
     "predicted_reward_info",
+    "promised_return",
+    "promised_return_info",
     "reconstruction_error",
     "reconstruction_error_info",
     "response_curve",

@@ -187,7 +187,9 @@ def _(info: BinEdgesInfo) -> str:
     told = []
     for binning in info.binnings:
         fullest = percent(float(binning.occupancy.max()) / total)
-        unused = f" and {count(len(binning.unused), 'bin')} unused" if binning.unused else " and every bin used"
+        unused = (
+            f" and leaves {count(len(binning.unused), 'bin')} empty" if binning.unused else " and leaves none empty"
+        )
         told.append(f"{binning.strategy} puts {fullest} of the steps into its fullest bin{unused}")
     text = "; ".join(told)
     return f"{text[0].upper()}{text[1:]}."

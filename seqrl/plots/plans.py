@@ -18,6 +18,7 @@ MOST_PANELS = 4
 """Dimensions of an observation that are drawn at once."""
 
 _HEIGHT = 540
+_SAME = 0.005
 
 
 class PlanTreeInfo(NamedTuple):
@@ -225,5 +226,11 @@ def _(info: PlanTreeInfo) -> str:
         told += f", {number(ending)} of which {'ends' if ending == 1 else 'end'} in a termination"
     told += f"; the best scores {number(info.scores[0], 4)}, the worst {number(info.scores[-1], 4)}"
     if math.isfinite(info.error):
-        told += f". What then happened lies {number(info.error, 2)} standard deviations from the best"
+        exact = info.error < _SAME
+        told += (
+            ". What then happened is what the best imagined"
+            if exact
+            else (f". What then happened lies {number(info.error, 2)} standard deviations from the best")
+        )
+        told += ", both rounded to the model's bins"
     return f"{told}."
