@@ -15,11 +15,14 @@ RANKS = {
     "files": 0,
     "mapped": 0,
     "plots": 0,
+    "ensembles": 0,
+    "graphs": 0,
     "registry": 1,
     "tokens": 1,
     "store": 1,
     "calibration": 1,
     "jobs": 2,
+    "report": 2,
     "environments": 2,
     "datasets": 3,
     "windows": 3,
@@ -39,7 +42,19 @@ RANKS = {
     "cli": 9,
     "__main__": 10,  # starts the command line, and nothing imports it
 }
-FOR_PAGES = {"config", "files", "plots", "registry", "tokens", "store", "jobs", "calibration"}
+FOR_PAGES = {
+    "config",
+    "files",
+    "plots",
+    "registry",
+    "tokens",
+    "store",
+    "jobs",
+    "calibration",
+    "ensembles",
+    "graphs",
+    "report",
+}
 INSIDE_FUNCTIONS = {"probe"}
 HEAVY = {"torch", "gymnasium", "minari", "h5py", "mujoco", "tensorboard", "imageio"}
 STARTS_PROCESSES = {"seqrl/jobs/backend.py"}

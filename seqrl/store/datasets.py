@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from seqrl.config import DatasetFacts
 from seqrl.store.base import StoreBase
+from seqrl.store.columns import Columns, ColumnsMissing
 from seqrl.store.rows import ACTIVE_STATES, DatasetRow, NotFound
+from seqrl.store.samples import MOST_STEPS, SAMPLE_NAME, Sample, evenly, read_sample, sample_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,6 +113,23 @@ class DatasetTable(StoreBase):
         if row is None or row["episodes"] is None:
             raise NotFound("episode table of the dataset", name, ())
         return pd.read_parquet(io.BytesIO(row["episodes"]))
+
+    def dataset_sample(self, name: str, most_steps: int = MOST_STEPS) -> Sample:
+        """The steps of some episodes: those that the bundle keeps, else some of the columns, evenly spaced.
+
+        Raises:
+            NotFound: if there is no such dataset, or nothing of its steps is on this machine.
+        """
+        row = self.dataset(name)
+        if self.bundled(name) and row.facts is not None:
+            path = self.bundle.folder("datasets", name) / SAMPLE_NAME
+            if path.is_file():
+                return read_sample(path, row.facts)
+        try:
+            columns = Columns.open(self.columns_folder(name))
+        except ColumnsMissing:
+            raise NotFound("steps of the dataset", name, ()) from None
+        return sample_of(columns, evenly(columns.episodes, most_steps=most_steps))
 
     def _set_dataset_archived(self, name: str, archived: bool) -> None:
         self.check_writable(name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,11 @@ import numpy as np
 
 from seqrl.files import atomic_folder
 from seqrl.store.bundle import BUNDLE_PREFIX, INDEX_NAME
+from seqrl.store.columns import Columns
 from seqrl.store.episodes import EPISODES_NAME, PACKED_NAME, STEPS_NAME
 from seqrl.store.episodes import INDEX_NAME as STEP_INDEX_NAME
-from seqrl.store.runs import HISTOGRAMS_NAME, METRICS_NAME
+from seqrl.store.runs import CHECKPOINT, HISTOGRAMS_NAME, METRICS_NAME
+from seqrl.store.samples import SAMPLE_NAME, evenly, sample_of, write_sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +49,8 @@ def export_bundle(
     sweeps: Sequence[str],
     media: Sequence[tuple[str, int]],
     command: str,
+    samples: Mapping[str, int] | None = None,
+    without_weights: Sequence[str] = (),
 ) -> None:
     """Write a bundle that replaces an older one in one step.
 
@@ -58,6 +62,9 @@ def export_bundle(
         sweeps: kept with all records.
         media: (sweep, episode id) whose rendered videos are kept.
         command: what makes this bundle, for its index.
+        samples: dataset → how many of its episodes, evenly spaced, are kept with all steps, so that a lesson has
+            something to show before the columns are rebuilt.
+        without_weights: runs that are kept as specs and curves only.
 
     Raises:
         NotFound: if something of it does not exist.
@@ -67,8 +74,8 @@ def export_bundle(
             "version": BUNDLE_VERSION,
             "command": command,
             "note": _NOTE,
-            "datasets": [_dataset(store, name, target) for name in datasets],
-            "runs": [_run(store, name, target) for name in runs],
+            "datasets": [_dataset(store, name, target, (samples or {}).get(name, 0)) for name in datasets],
+            "runs": [_run(store, name, target, name not in without_weights) for name in runs],
             "sweeps": [_sweep(store, name, target) for name in sweeps],
         }
         (target / INDEX_NAME).write_text(json.dumps(index, indent=1, sort_keys=True) + "\n")
@@ -79,9 +86,14 @@ def export_bundle(
                 shutil.copyfile(path, target / "media" / path.name)
 
 
-def _dataset(store: Store, name: str, target: Path) -> dict[str, Any]:
+def _dataset(store: Store, name: str, target: Path, sampled: int) -> dict[str, Any]:
     row = store.dataset(name)
     folder = _new_folder(target / "datasets", name)
+    if sampled:
+        columns = Columns.open(store.columns_folder(name))
+        sample = sample_of(columns, evenly(columns.episodes, sampled, most_steps=columns.steps))
+        fields = ("observations", "actions", "rewards", "final_observations")
+        write_sample(folder / SAMPLE_NAME, sample, {field: _smallest(getattr(sample, field)) for field in fields})
     store.dataset_episodes(name).to_parquet(folder / EPISODES_NAME, index=False, compression="zstd")
     facts = row.facts.model_dump(mode="json") if row.facts else None
     return {
@@ -93,10 +105,11 @@ def _dataset(store: Store, name: str, target: Path) -> dict[str, Any]:
     }
 
 
-def _run(store: Store, name: str, target: Path) -> dict[str, Any]:
+def _run(store: Store, name: str, target: Path, weights: bool) -> dict[str, Any]:
     row = store.run(name)
     folder = target / "runs" / name.removeprefix(BUNDLE_PREFIX)
-    shutil.copytree(store.run_folder(name), folder, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+    left_out = _LEFT_OUT if weights else (*_LEFT_OUT, CHECKPOINT)
+    shutil.copytree(store.run_folder(name), folder, ignore=shutil.ignore_patterns(*left_out))
     (folder / METRICS_NAME).write_text(
         json.dumps([[m.step, m.time_s, dict(m.values)] for m in store.metric_rows(name)])
     )
