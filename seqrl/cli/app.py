@@ -15,6 +15,7 @@ from seqrl import __version__
 from seqrl.cli import datasets, environments, exchange, jobs, sweeps, tokens
 from seqrl.cli import demo as demo_commands
 from seqrl.cli.doctor import doctor
+from seqrl.cli.lab import attention, response, schedule
 from seqrl.cli.render import render
 from seqrl.cli.session import AsJson, Failure, Session, show
 from seqrl.cli.train import train
@@ -39,6 +40,9 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(demo_commands.app, name="demo")
 app.command("train")(train)
 app.command("render")(render)
+app.command("attention")(attention)
+app.command("response")(response)
+sweeps.app.command("schedule")(schedule)
 app.command("doctor")(doctor)
 
 

@@ -35,7 +35,7 @@ def render(
     if detach and out:
         raise ValueError("--out needs the finished video; leave out --detach")
     wanted = {"run": run, "target": target, "decoding": decoding, "episode": episode}
-    row = _find(here, sweep, {key: value for key, value in wanted.items() if value is not None})
+    row = find_episode(here, sweep, {key: value for key, value in wanted.items() if value is not None})
     spec = RenderSpec.model_validate({"sweep": sweep, "episode_id": int(row["episode_id"]), "format": format})
 
     def done(job: JobRow) -> None:
@@ -56,7 +56,7 @@ def render(
     here.run(RenderJob(spec=spec), as_json=as_json, detach=detach, on_success=done)
 
 
-def _find(here: Session, sweep: str, wanted: dict[str, str | float | int]) -> pd.Series:
+def find_episode(here: Session, sweep: str, wanted: dict[str, str | float | int]) -> pd.Series:
     """The first episode of a sweep that has these values.
 
     Raises:
