@@ -3,10 +3,10 @@
 import re
 
 import pytest
+from browsing import SLOW_MS, drawn, fill_number, finish, visit
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import expect
 
-from seqrl import jobs
 from seqrl.config import (
     BehaviourSpec,
     DatasetJob,
@@ -23,19 +23,10 @@ from seqrl.store import Store
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 SMALL_MODEL = DecisionTransformerSpec(embedding_dim=32, layers=1, context_length=10)
-SLOW_MS = 90_000
-"""Far more than anything takes: other tests run beside the browser."""
-
 MIXTURE = (
     BehaviourSpec(tier="poor", share=0.5, policy="heuristic", epsilon=0.6),
     BehaviourSpec(tier="medium", share=0.5, policy="heuristic", epsilon=0.3),
 )
-
-
-def finish(store, job):
-    """Run a job to its end, and say why if it did not succeed."""
-    row = jobs.wait(store, jobs.submit(store, job).id)
-    assert row.state == "succeeded", f"{row.error}\n{jobs.log_tail(store, row.id)}"
 
 
 @pytest.fixture(scope="session")
@@ -51,26 +42,6 @@ def prepared(server):
     )
     finish(store, ReturnSweepJob(spec=sweep))
     return store
-
-
-def visit(page, server, path):
-    """Open a page of the app and wait for its heading."""
-    page.goto(f"{server[0]}/{path}")
-    page.get_by_role("heading", level=1).wait_for()
-
-
-def fill_number(page, label, value):
-    """Type a number and leave the field."""
-    field = page.get_by_label(label, exact=True)
-    field.fill(str(value))
-    field.press("Enter")
-
-
-def drawn(page, name):
-    """The chart whose description starts so, once it is drawn."""
-    chart = page.locator(f'.seqrl-chart[aria-label^="{name}"][data-drawn]')
-    chart.wait_for()
-    return chart
 
 
 def click_point(page, point):

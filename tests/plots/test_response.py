@@ -50,3 +50,12 @@ def test_one_target_and_none():
     assert {trace.mode for trace in response_curve(one).data} == {"markers"}
     none = response_curve_info([], np.empty((0, 2)), NAMES)
     assert sentence(none) == response_curve(none).layout.annotations[0].text
+
+
+def test_a_mean_over_many_steps_says_so():
+    deaf = np.stack([np.full((31, 1), 0.5), np.zeros((31, 1))], axis=1)
+    info = response_curve_info(TARGETS, deaf, ("torque",), average=True)
+    assert sentence(info).startswith("On these steps")
+    figure = response_curve(info)
+    assert figure.layout.xaxis.title.text == "return asked for (reward)"
+    assert figure.layout.yaxis.title.text == "mean action"

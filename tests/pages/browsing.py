@@ -1,0 +1,32 @@
+"""What journeys in the browser share: run jobs beforehand, visit, type, wait for a chart."""
+
+from seqrl import jobs
+
+SLOW_MS = 90_000
+"""Far more than anything takes: other tests run beside the browser."""
+
+
+def finish(store, job):
+    """Run a job to its end, and say why if it did not succeed."""
+    row = jobs.wait(store, jobs.submit(store, job).id)
+    assert row.state == "succeeded", f"{row.error}\n{jobs.log_tail(store, row.id)}"
+
+
+def visit(page, server, path):
+    """Open a page of the app and wait for its heading."""
+    page.goto(f"{server[0]}/{path}")
+    page.get_by_role("heading", level=1).wait_for()
+
+
+def fill_number(page, label, value):
+    """Type a number and leave the field."""
+    field = page.get_by_label(label, exact=True)
+    field.fill(str(value))
+    field.press("Enter")
+
+
+def drawn(page, name):
+    """The chart whose description starts so, once it is drawn."""
+    chart = page.locator(f'.seqrl-chart[aria-label^="{name}"][data-drawn]')
+    chart.wait_for()
+    return chart

@@ -1,0 +1,223 @@
+"""Datasets and models that cross the border, in Chromium, on the real app with real jobs."""
+
+import json
+import zipfile
+
+import pytest
+from browsing import drawn, fill_number, finish, visit
+from playwright.sync_api import expect
+
+from seqrl.config import (
+    DecisionTransformerSpec,
+    ImportJob,
+    ImportSpec,
+    RunSpec,
+    TrainingSpec,
+    TrainJob,
+)
+from seqrl.store import Store
+from tests.foreign_files import LENGTHS, steps, write_d4rl, write_minari, write_npz
+from tests.reliability.hostile_files import write_model
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+
+@pytest.fixture(scope="session")
+def store(server):
+    return Store(server[1])
+
+
+@pytest.fixture(scope="session")
+def recorded(server, store):
+    """The dataset ``recorded``: three episodes without an environment."""
+    path = write_d4rl(server[1].parent / "recorded.hdf5")
+    finish(store, ImportJob(spec=ImportSpec(name="recorded", path=str(path), environment="none")))
+    return store.dataset("recorded").facts
+
+
+def press(page, name):
+    """Press a button of the page itself."""
+    page.get_by_test_id("stMain").get_by_role("button", name=name, exact=True).click()
+
+
+def call(page, label, name):
+    """Type a name, and wait until the form has heard it."""
+    field = page.get_by_role("textbox", name=label, exact=True)
+    field.fill(name)
+    field.press("Enter")
+    expect(field).to_have_value(name)
+
+
+def upload(page, *paths, where=0):
+    """Choose files, as the dialog of the browser does."""
+    page.get_by_test_id("stFileUploader").nth(where).locator("input[type=file]").set_input_files(
+        [str(path) for path in paths]
+    )
+
+
+def names(store):
+    return {row.name for row in store.datasets() if not store.bundled(row.name)}
+
+
+def test_an_uploaded_file_becomes_a_dataset_to_look_at(page, server, store, tmp_path):
+    visit(page, server, "datasets?do=Build&source=File")
+    upload(page, write_npz(tmp_path / "walks.npz"))
+    call(page, "Name", "uploaded")
+    press(page, "Import")
+    page.get_by_text(f"uploaded is built: {len(LENGTHS)} episodes").wait_for()
+    page.get_by_role("button", name="Look at it").click()
+    drawn(page, "Histogram of returns by tier")
+    assert store.dataset("uploaded").facts.steps == sum(LENGTHS)
+    assert not list((server[1] / "uploads").iterdir())
+
+
+@pytest.mark.parametrize("fault", ["a number that is none", "not what it says"])
+def test_a_refused_upload_is_one_sentence_and_leaves_nothing(page, server, store, tmp_path, fault):
+    path = tmp_path / "odd.npz"
+    fields = steps()
+    fields["rewards"][6] = float("nan")
+    write_npz(path, fields)
+    expected = "Episode 1: rewards holds NaN at step 2"
+    if fault == "not what it says":
+        path = tmp_path / "odd.hdf5"
+        path.write_bytes(b"%PDF-1.7 " * 100)
+        expected = "is none of HDF5, NPZ and Parquet"
+    before = names(store)
+    visit(page, server, "datasets?do=Build&source=File")
+    upload(page, path)
+    call(page, "Name", "odd")
+    press(page, "Import")
+    told = page.get_by_test_id("stAlert").filter(has_text="odd failed")
+    expect(told).to_contain_text(expected)
+    assert told.inner_text().count("\n\n") == 0 and "Traceback" not in page.content()
+    assert names(store) == before
+    assert not (server[1] / "columns" / "odd").exists() and not list((server[1] / "uploads").iterdir())
+
+
+def test_a_path_is_read_only_inside_the_folder_that_is_allowed(page, server, store):
+    write_minari(server[1].parent / "here" / "walks-v0")
+    visit(page, server, "datasets?do=Build&source=File")
+    call(page, "or a path on this machine", "/etc/passwd")
+    page.get_by_text("'/etc/passwd' is not inside").wait_for()
+    expect(page.get_by_test_id("stMain").get_by_role("button", name="Import", exact=True)).to_be_disabled()
+    call(page, "or a path on this machine", str(server[1].parent / "here" / "walks-v0"))
+    call(page, "Name", "by-path")
+    press(page, "Import")
+    page.get_by_text("by-path is built: 3 episodes").wait_for()
+
+
+def test_datasets_are_combined_filtered_and_split(page, server, store, recorded):
+    visit(page, server, "datasets?do=Build&source=Other+datasets&derive.sources=recorded")
+    call(page, "Name", "long")
+    fill_number(page, "Length from (steps)", 5)
+    press(page, "Make the dataset")
+    page.get_by_text("long is built: 2 episodes").wait_for()
+
+    visit(page, server, "datasets?do=Build&source=Other+datasets&derive.sources=recorded&derive.sources=long")
+    call(page, "Name", "both")
+    press(page, "Make the dataset")
+    page.get_by_text("both is built: 5 episodes").wait_for()
+
+    visit(page, server, "datasets?do=Build&source=Other+datasets&derive.sources=both")
+    page.get_by_role("radio", name="Two sides of a split").or_(
+        page.get_by_role("button", name="Two sides of a split")
+    ).click()
+    fill_number(page, "Share", 0.6)
+    call(page, "Name of the first side", "side-one")
+    call(page, "Name of the second side", "side-two")
+    press(page, "Make the two datasets")
+    page.get_by_text("side-one is built: 3 episodes").wait_for()
+    page.get_by_text("side-two is built: 2 episodes").wait_for()
+    assert store.dataset("both").facts.steps == sum(
+        store.dataset(side).facts.steps for side in ("side-one", "side-two")
+    )
+
+
+def test_a_filter_that_leaves_nothing_says_so(page, server, store, recorded):
+    visit(page, server, "datasets?do=Build&source=Other+datasets&derive.sources=recorded")
+    call(page, "Name", "nothing")
+    fill_number(page, "Return from (reward)", 1000)
+    press(page, "Make the dataset")
+    page.get_by_text("None of the 3 episodes is left; widen the filter").wait_for()
+    assert "nothing" not in names(store)
+
+
+@pytest.mark.parametrize("form", ["parquet", "minari"])
+def test_what_is_exported_comes_back_the_same(page, server, store, recorded, form, tmp_path):
+    visit(page, server, "datasets?dataset=recorded")
+    page.get_by_text("Export the whole dataset").click()
+    page.get_by_role("radio", name=form).or_(page.get_by_role("button", name=form, exact=True)).click()
+    press(page, "Prepare the file")
+    link = page.get_by_test_id("stMain").get_by_role("button", name=f"{form.capitalize()}, ")
+    with page.expect_download() as download:
+        link.click()
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    visit(page, server, "datasets?do=Build&source=File")
+    upload(page, path)
+    call(page, "Name", f"back-from-{form}")
+    press(page, "Import")
+    page.get_by_text(f"back-from-{form} is built").wait_for()
+    assert store.dataset(f"back-from-{form}").facts.content_hash == recorded.content_hash
+
+
+def test_an_archived_dataset_is_hidden_and_comes_back(page, server, store, tmp_path):
+    path = write_npz(tmp_path / "a.npz")
+    finish(store, ImportJob(spec=ImportSpec(name="put-away", path=str(path), environment="none")))
+    visit(page, server, "datasets?dataset=put-away")
+    drawn(page, "Histogram of returns by tier")
+    press(page, "Archive")
+    page.get_by_text("put-away is archived").wait_for()
+    assert "put-away" not in names(store)
+    visit(page, server, "datasets?do=Archive")
+    row = page.get_by_test_id("stHorizontalBlock").filter(has=page.get_by_text("put-away", exact=True))
+    row.get_by_role("button", name="Restore").click()
+    expect(page.get_by_text("put-away", exact=True)).to_have_count(0)
+    assert store.dataset("put-away").facts.steps == sum(LENGTHS)
+    assert "put-away" in names(store)
+
+
+def test_a_model_of_transformers_is_uploaded_and_goes_back(page, server, store, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    folder = write_model(tmp_path / "theirs")
+    statistics = tmp_path / "statistics.json"
+    statistics.write_text(json.dumps({"observation_mean": [0.0] * 3, "observation_std": [1.0] * 3}))
+    visit(page, server, "runs")
+    page.get_by_text("Bring a model from elsewhere").click()
+    upload(page, folder / "config.json", folder / "model.safetensors")
+    page.get_by_role("radio", name="A JSON file").or_(page.get_by_role("button", name="A JSON file")).click()
+    page.get_by_text("the statistics are missing").wait_for()
+    upload(page, statistics, where=1)
+    call(page, "Name of the run", "theirs")
+    environment = page.get_by_role("combobox", name="Environment", exact=True)
+    environment.fill("Pendulum-v1")
+    environment.press("Enter")
+    press(page, "Import the model")
+    page.get_by_text("theirs is a run now").wait_for()
+    assert store.run("theirs").facts.environment == "Pendulum-v1"
+    assert not list((server[1] / "uploads").iterdir())
+    press(page, "Show it")
+    page.get_by_text("Export the model").click()
+    page.get_by_role("radio", name="hf").or_(page.get_by_role("button", name="hf", exact=True)).click()
+    press(page, "Prepare the file")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Hugging Face, ").click()
+    download.value.save_as(tmp_path / "back.zip")
+    with zipfile.ZipFile(tmp_path / "back.zip") as archive:
+        archive.extractall(tmp_path / "back")
+    again = transformers.DecisionTransformerModel.from_pretrained(tmp_path / "back")
+    assert again.config.hidden_size == 16
+
+
+def test_a_model_is_measured_where_nothing_can_be_played(page, server, store, recorded):
+    small = DecisionTransformerSpec(embedding_dim=16, layers=1, context_length=4)
+    training = TrainingSpec(steps=5, batch_size=4, threads=1)
+    finish(store, TrainJob(spec=RunSpec(name="on-records", dataset="recorded", model=small, training=training)))
+    visit(page, server, "open_loop?evaluate=on-records")
+    press(page, "Measure")
+    drawn(page, "Action error on recorded episodes of recorded")
+    drawn(page, "What on-records answers to other requests")
+    page.get_by_text("There is no sweep for recorded.").wait_for()
+    result = store.evaluation("on-records-on-recorded")
+    error = page.get_by_test_id("stMetric").filter(has_text="on-records")
+    expect(error).to_contain_text(f"{result['overall']:.3g}")
