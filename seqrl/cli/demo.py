@@ -102,12 +102,21 @@ def cartpole_plan() -> DemoPlan:
     beams = BeamSweepSpec(
         name="demo/beam", runs=("demo/tt",), widths=(0, 1, 2, 4, 8, 16), horizons=(1, 2, 4), episodes=10, seed=0
     )
+    fine = ReturnSweepSpec(
+        name="demo/playground",
+        runs=("demo/dt",),
+        targets=tuple(25.0 * i for i in range(1, 21)),
+        episodes=8,
+        decodings=("sampled",),
+        seed=0,
+    )
     shown: tuple[Shown | ShownPlan, ...] = (
+        *(Shown(fine.name, "demo/dt", "sampled", target) for target in fine.targets),
         *(Shown(asked.name, "demo/dt", "sampled", target) for target in (50.0, 200.0, 500.0)),
         *(Shown(compared.name, "demo/tt", "sampled", target) for target in (50.0, 200.0, 500.0)),
         ShownPlan(beams.name),
     )
-    sweeps = (ReturnSweepJob(spec=asked), ReturnSweepJob(spec=compared), BeamSweepJob(spec=beams))
+    sweeps = (*(ReturnSweepJob(spec=spec) for spec in (asked, compared, fine)), BeamSweepJob(spec=beams))
     return DemoPlan(dataset, runs, sweeps, shown)
 
 
