@@ -23,6 +23,7 @@ page = st.navigation(
             st.Page("pages/rtg_sweep.py", title="RTG sweep", icon=":material/target:"),
             st.Page("pages/beam_planning.py", title="Beam planning", icon=":material/account_tree:"),
             st.Page("pages/episode_lab.py", title="Episode lab", icon=":material/biotech:"),
+            st.Page("pages/open_loop.py", title="Open loop", icon=":material/compare_arrows:"),
         ],
     }
 )

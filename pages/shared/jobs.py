@@ -33,6 +33,7 @@ KINDS = {
     "derive": "making dataset",
     "export": "writing",
     "import_run": "importing model",
+    "export_run": "writing",
     "open_loop": "evaluating",
 }
 
