@@ -116,7 +116,8 @@ def cartpole_plan() -> DemoPlan:
         *(Shown(compared.name, "demo/tt", "sampled", target) for target in (50.0, 200.0, 500.0)),
         ShownPlan(beams.name),
     )
-    sweeps = (*(ReturnSweepJob(spec=spec) for spec in (asked, compared, fine)), BeamSweepJob(spec=beams))
+    returns = (ReturnSweepJob(spec=spec) for spec in (asked, compared, fine))
+    sweeps: tuple[ReturnSweepJob | BeamSweepJob, ...] = (*returns, BeamSweepJob(spec=beams))
     return DemoPlan(dataset, runs, sweeps, shown)
 
 
