@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from seqrl import __version__
-from seqrl.cli import datasets, environments, exchange, jobs, sweeps, tokens
+from seqrl.cli import datasets, environments, exchange, jobs, policies, sweeps, tokens
 from seqrl.cli import demo as demo_commands
 from seqrl.cli.doctor import doctor
 from seqrl.cli.lab import attention, response, schedule
@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(environments.app, name="env")
 app.add_typer(datasets.app, name="dataset")
+app.add_typer(policies.app, name="policy")
 app.add_typer(exchange.runs, name="run")
 app.add_typer(exchange.evaluations, name="evaluate")
 app.add_typer(sweeps.app, name="sweep")
@@ -81,7 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has seen enough; Python would complain on exit
         return 0
-    except (ValueError, OSError, sqlite3.Error) as error:
+    except OSError as error:
+        if error.filename is None:
+            return _say(error.strerror or str(error), 1)
+        return _say(f"{error.filename}: {(error.strerror or str(error)).lower()}; choose another place", 1)
+    except (ValueError, sqlite3.Error) as error:
         return _say(str(error), 1)
 
 

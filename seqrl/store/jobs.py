@@ -43,7 +43,7 @@ class JobTable(StoreBase):
         """
         row = self.database.row(f"{_SELECT} WHERE id = ?", (job_id,))
         if row is None:
-            raise NotFound("job", job_id, [])
+            raise NotFound("job", job_id, [str(job.id) for job in self.jobs()])
         return _job_row(row)
 
     def jobs(self, states: Sequence[JobState] = (), limit: int = 200) -> list[JobRow]:
