@@ -12,6 +12,7 @@ page = st.navigation(
     {
         "Learn": [
             st.Page("pages/home.py", title="Home", icon=":material/home:", default=True),
+            st.Page("pages/playground.py", title="Playground", icon=":material/toys_fan:"),
         ],
         "Build": [
             st.Page("pages/datasets.py", title="Datasets", icon=":material/database:"),

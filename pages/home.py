@@ -5,6 +5,7 @@ import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.frame import empty_state, heading, open_store, presenting, style, two_columns
+from pages.shared.playground import grounds, playground
 from pages.shared.sweep_view import Measured, clip, dataset_returns, filmed, labels, measured
 from pages.shared.videos import play
 from seqrl import plots
@@ -80,3 +81,8 @@ with chart_side:
             "Measured beforehand with `python -m seqrl demo build`; the videos replay three of the episodes that are "
             "dots in the chart."
         )
+
+fitting = grounds()
+if fitting:
+    st.subheader("Move the target", anchor=False)
+    playground(fitting[0], "home.ground")

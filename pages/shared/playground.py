@@ -1,0 +1,255 @@
+"""Move the target, and the episode for it plays at once: played beforehand on a grid, computed on demand elsewhere."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from pages.shared.episode_choice import to_the_lab
+from pages.shared.frame import open_store, presenting, theme
+from pages.shared.jobs import progress, submit
+from pages.shared.names import free_name
+from pages.shared.sweep_view import by_typicality, kind_of, measured, outcome
+from pages.shared.videos import thinned, video_url
+from seqrl.config import (
+    RenderJob,
+    RenderSpec,
+    ReturnSweepSpec,
+    ScheduleSweepJob,
+    ScheduleSweepSpec,
+    check_schedule_sweep,
+)
+from seqrl.plots import family_colour
+from seqrl.plots.format import count, number
+from seqrl.plots.layout import round_step
+from seqrl.store import ACTIVE_STATES, NotFound, SweepRow
+
+MOST_BYTES = 12_000_000
+"""Videos that are sent to the browser at most; of more, every second is left out."""
+
+EPISODES = 8
+
+
+class Played(NamedTuple):
+    """A typical episode of a target, and whether its video is there."""
+
+    target: float
+    sweep: str
+    row: pd.Series
+    drawn: bool
+
+
+_HERE = Path(__file__).parent
+_mount = st.components.v2.component(
+    "seqrl_playground",
+    html='<div class="playground">\n</div>',
+    css=(_HERE / "playground.css").read_text(),
+    js=(_HERE / "playground.js").read_text(),
+)
+
+
+def grounds() -> list[SweepRow]:
+    """The return sweeps that can be played with; the demo's own first, then those with most targets."""
+    store = open_store()
+    fitting = [
+        row
+        for row in store.sweeps()
+        if row.kind == "sweep_rtg" and row.state == "succeeded" and listening_run(row) is not None
+    ]
+    return sorted(fitting, key=lambda row: (row.name != "demo/playground", -len(row.spec.targets)))
+
+
+def listening_run(sweep: SweepRow) -> str | None:
+    """The first run of a sweep that listens to a target."""
+    for name in sweep.spec.runs:
+        try:
+            if open_store().run(name).spec.model.kind != "bc":
+                return str(name)
+        except NotFound:
+            continue
+    return None
+
+
+def played(sweep: SweepRow, run: str) -> list[Played]:
+    """A typical episode of every target that was played, in the sweep or on demand; those with a video first of all."""
+    store = open_store()
+    media = store.home / "media"
+    changed = media.stat().st_mtime_ns if media.is_dir() else 0
+    tables = [(sweep.name, sweep.created, measured(sweep).episodes)]
+    for other in store.sweeps():
+        if other.kind == "sweep_schedule" and other.state == "succeeded" and other.name.startswith("playground-"):
+            if other.spec.runs == (run,) and not other.spec.schedules:
+                tables.append((other.name, other.created, store.sweep_episodes(other.name)))
+    found: dict[float, Played] = {}
+    for name, created, table in tables:
+        sampled = table[(table["run"] == run) & table["target"].notna()]
+        wanted = sampled[sampled["decoding"] == "sampled"]
+        for target, group in (wanted if len(wanted) else sampled).groupby("target"):
+            candidates = by_typicality(group)[:EPISODES]
+            home = os.environ.get("SEQRL_HOME", "")
+            there = _drawn(home, name, created, tuple(candidates), changed)
+            chosen = there if there is not None else candidates[0]
+            row = group[group["episode_id"] == chosen].iloc[0]
+            entry = Played(float(target), name, row, there is not None)
+            if entry.target not in found or (entry.drawn and not found[entry.target].drawn):
+                found[entry.target] = entry
+    return [found[target] for target in sorted(found)]
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def _drawn(home: str, sweep: str, created: float, candidates: tuple[int, ...], changed_ns: int) -> int | None:
+    store = open_store()
+    there = (identifier for identifier in candidates if store.media_path(sweep, identifier).is_file())
+    return next(there, None)
+
+
+def playground(sweep: SweepRow, key: str) -> None:
+    """The slider and its episode; below, how to have any other target computed.
+
+    Args:
+        sweep: a finished return sweep with a run that listens.
+        key: prefix of the widgets.
+    """
+    run = listening_run(sweep)
+    if run is None:
+        return
+    entries = played(sweep, run)
+    shown = _few_enough([entry for entry in entries if entry.drawn])
+    missing = [entry for entry in entries if not entry.drawn]
+    if missing and (len(shown) < 2 or not sweep.name.startswith("demo/")):
+        _draw_missing(missing, key)
+    if not shown:
+        return
+    with st.container(gap="xsmall"):
+        _slider(sweep, run, entries, shown, key)
+
+
+def _few_enough(entries: list[Played]) -> list[Played]:
+    """As many as may be sent, evenly over the targets."""
+    store = open_store()
+
+    def size(some: list[Played]) -> int:
+        paths = (store.media_path(entry.sweep, int(entry.row["episode_id"])) for entry in some)
+        return sum(path.stat().st_size for path in paths)
+
+    while len(entries) > 2 and size(entries) > MOST_BYTES:
+        entries = [*entries[:-1:2], entries[-1]]
+    return entries
+
+
+def _draw_missing(missing: list[Played], key: str) -> None:
+    """The button that draws a typical episode of every target that has no video yet, and how far that is."""
+    jobs = {job.name: job for job in open_store().jobs() if job.kind == "render"}
+    names = {f"{entry.sweep}/{int(entry.row['episode_id'])}": entry for entry in missing}
+    active = [jobs[name] for name in names if name in jobs and jobs[name].state in ACTIVE_STATES]
+    if active:
+        progress(active[-1].id, f"{key}.drawing")
+        return
+    told = f"{count(len(missing), 'target')} of this sweep {'has' if len(missing) == 1 else 'have'} no video yet."
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button("Draw them", icon=":material/movie:", key=f"{key}.draw"):
+            for entry in missing:
+                submit(RenderJob(spec=RenderSpec(sweep=entry.sweep, episode_id=int(entry.row["episode_id"]))))
+            st.rerun()
+        st.caption(told)
+
+
+@st.fragment
+def _slider(sweep: SweepRow, run: str, entries: list[Played], shown: list[Played], key: str) -> None:
+    store = open_store()
+    targets = [entry.target for entry in shown]
+    returns = store.run(run).facts.returns
+    low, high, step = _range(min(*targets, returns.minimum), max(*targets, returns.maximum))
+    asked = float((st.session_state.get(key) or {}).get("asked", targets[len(targets) // 2]))
+    data = {
+        "episodes": [_episode(entry, run) for entry in shown],
+        "low": low,
+        "high": high,
+        "step": step,
+        "start": targets[len(targets) // 2],
+        "fingerprint": "|".join(f"{entry.sweep}{entry.row['episode_id']}" for entry in shown) + theme(),
+    }
+    _mount(key=key, data=data, on_asked_change=lambda: None)
+    nearest = min(shown, key=lambda entry: abs(entry.target - asked))
+    if presenting():
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        to_the_lab(nearest.sweep, int(nearest.row["episode_id"]), f"{key}.lab")
+        if nearest.target != asked:
+            _compute(sweep, run, asked, key)
+    made = "with `python -m seqrl demo build`" if sweep.name.startswith("demo/") else f"by the sweep {sweep.name}"
+    st.caption(
+        f"Played beforehand {made}: {count(len(shown), 'target')}, for each the most typical of several episodes whose "
+        "video is there. Any other target is played when you ask for it."
+    )
+
+
+def _range(low: float, high: float) -> tuple[float, float, float]:
+    """Round ends of the slider, and its step: about 500 positions of which the twentieths are round."""
+    coarse = round_step(max(high - low, 1e-9), 20)
+    return math.floor(low / coarse) * coarse, math.ceil(high / coarse) * coarse, coarse / 25
+
+
+def _episode(entry: Played, run: str) -> dict[str, Any]:
+    store = open_store()
+    steps = store.episode_steps(entry.sweep, int(entry.row["episode_id"]))
+    return {
+        "target": entry.target,
+        "video": video_url(store.media_path(entry.sweep, int(entry.row["episode_id"]))),
+        "outcome": outcome(entry.row),
+        "color": family_colour(kind_of(store.run(run)), theme()),
+        "length": int(entry.row["length"]),
+        "collected": thinned(np.cumsum(steps["rewards"])),
+    }
+
+
+def _compute(sweep: SweepRow, run: str, asked: float, key: str) -> None:
+    """Play and draw exactly this target, as jobs."""
+    store = open_store()
+    job_key = f"{key}.job"
+    name = st.session_state.get(job_key)
+    job = next((row for row in store.sweeps() if row.name == name), None)
+    if job is not None and job.spec.target == asked and job.job_id is not None:
+        if job.state != "succeeded":
+            progress(job.job_id, f"{key}.playing")
+            return
+        row = store.sweep_episodes(job.name)
+        identifier = by_typicality(row)[0]
+        wanted = RenderJob(spec=RenderSpec(sweep=job.name, episode_id=identifier))
+        drawing = next((one for one in store.jobs() if one.kind == "render" and one.job == wanted), None)
+        drawing = drawing or submit(wanted)
+        if drawing is not None and drawing.state != "succeeded":
+            progress(drawing.id, f"{key}.rendering")
+        return
+    if not store.has_checkpoint(run):
+        return
+    if st.button(f"Play exactly {number(asked)}", icon=":material/play_arrow:", key=f"{key}.compute"):
+        spec = _constant(sweep.spec, run, asked)
+        row = store.run(run)
+        check_schedule_sweep(spec, {run: (row.spec, row.facts)})
+        if submit(ScheduleSweepJob(spec=spec)) is not None:
+            st.session_state[job_key] = spec.name
+            st.rerun()
+
+
+def _constant(measured_as: ReturnSweepSpec, run: str, asked: float) -> ScheduleSweepSpec:
+    """Episodes of one target, played as the sweep was."""
+    return ScheduleSweepSpec(
+        name=free_name(open_store(), f"playground-{run.removeprefix('demo/')}-{asked:g}"),
+        runs=(run,),
+        target=asked,
+        schedules=(),
+        episodes=EPISODES,
+        decoding="sampled" if "sampled" in measured_as.decodings else "greedy",
+        temperature=measured_as.temperature,
+        acting=measured_as.acting,
+        precision=measured_as.precision,
+        planning=measured_as.planning,
+        seed=measured_as.seed,
+    )
