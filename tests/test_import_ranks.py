@@ -31,6 +31,7 @@ RANKS = {
     "huggingface": 6,
     "training": 6,
     "policies": 6,
+    "policy_training": 6,
     "planning": 6,
     "evaluation": 7,
     "beam_evaluation": 7,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
 from seqrl.cli.session import AsJson, Detach, Seed, session, show, show_table
-from seqrl.config import DatasetJob, DatasetSpec, apply_overrides, parse_mix
-from seqrl.registry import environment_row
-from seqrl.store import DatasetRow, JobRow, Store
+from seqrl.config import BehaviourSpec, DatasetJob, DatasetSpec, apply_overrides, parse_mix, policy_reference
+from seqrl.registry import EnvironmentRow, environment_row
+from seqrl.store import DatasetRow, JobRow, PolicyRow, Store
 
 app = typer.Typer(help="Datasets.", no_args_is_help=True)
 
@@ -23,6 +24,9 @@ def build(
     episodes: Annotated[int, typer.Option(help="How many episodes.")] = 2000,
     mix: Annotated[
         str | None, typer.Option(help="Shares of the tiers, such as poor=0.3,medium=0.4,expert=0.3.")
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="A policy from policy train; its snapshots become further tiers of --mix.")
     ] = None,
     max_episode_steps: Annotated[int | None, typer.Option(help="Cut episodes off after so many steps.")] = None,
     seed: Seed = 0,
@@ -36,6 +40,8 @@ def build(
     """Collect a dataset."""
     here = session(context)
     row = environment_row(environment)
+    if policy:
+        row = with_policy(row, here.store.policy(policy))
     shares = parse_mix(mix) if mix else dict(row.default_mix)
     values: dict[str, Any] = {
         "name": name or here.store.free_name("datasets", _short(environment)),
@@ -52,6 +58,20 @@ def build(
         show(dataset_values(dataset), as_json, dataset_summary(dataset))
 
     here.run(DatasetJob(spec=spec), as_json=as_json, detach=detach, on_success=done)
+
+
+def with_policy(row: EnvironmentRow, policy: PolicyRow) -> EnvironmentRow:
+    """An environment's row with the tiers of a trained policy, which replace tiers of the same name.
+
+    Raises:
+        ValueError: if the policy was trained elsewhere or has no snapshot yet.
+    """
+    if policy.spec.environment != row.id:
+        raise ValueError(f"the policy {policy.name} was trained in {policy.spec.environment}, not in {row.id}")
+    if not policy.tiers:
+        raise ValueError(f"the policy {policy.name} has no snapshot yet; wait for its first one")
+    tiers = {tier: BehaviourSpec(tier=tier, policy=policy_reference(policy.name, tier)) for tier in policy.tiers}
+    return replace(row, tiers={**row.tiers, **tiers})
 
 
 @app.command("list")

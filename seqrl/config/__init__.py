@@ -20,6 +20,8 @@ from seqrl.config.imports import (
     ImportSpec,
     OpenLoopJob,
     OpenLoopSpec,
+    RunExportJob,
+    RunExportSpec,
     RunImportJob,
     RunImportSpec,
 )
@@ -52,6 +54,16 @@ from seqrl.config.models import (
     parse_model,
 )
 from seqrl.config.planning import BeamSweepSpec, PlanningSpec, SamplingSpec, check_beam_sweep, check_planning
+from seqrl.config.policies import (
+    PolicyJob,
+    PolicySpec,
+    PpoSpec,
+    SacSpec,
+    SnapshotFacts,
+    parse_policy_reference,
+    policy_reference,
+    snapshot_tiers,
+)
 from seqrl.config.sweeps import (
     Decoding,
     RenderSpec,
@@ -131,6 +143,16 @@ __all__ = [
     "check_schedule_sweep",
     "parse_schedule",
     "schedule_text",
+    "PolicyJob",
+    "PolicySpec",
+    "PpoSpec",
+    "SacSpec",
+    "SnapshotFacts",
+    "parse_policy_reference",
+    "policy_reference",
+    "snapshot_tiers",
+    "RunExportJob",
+    "RunExportSpec",
     "RunImportJob",
     "RunImportSpec",
 ]

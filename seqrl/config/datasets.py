@@ -18,7 +18,8 @@ class BehaviourSpec(Spec):
     policy: str = setting(
         "heuristic",
         "Policy",
-        "Who acts: random, heuristic, or run:NAME for a trained run.",
+        "Who acts: random, heuristic, bundled:QUALITY, policy:NAME@TIER for a snapshot of a trained policy, or "
+        "run:NAME for a trained run.",
         min_length=1,
         max_length=80,
     )

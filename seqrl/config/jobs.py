@@ -8,9 +8,18 @@ from pydantic import Field, TypeAdapter
 
 from seqrl.config.base import Spec
 from seqrl.config.datasets import DatasetSpec
-from seqrl.config.imports import DeriveJob, DownloadJob, ExportJob, ImportJob, OpenLoopJob, RunImportJob
+from seqrl.config.imports import (
+    DeriveJob,
+    DownloadJob,
+    ExportJob,
+    ImportJob,
+    OpenLoopJob,
+    RunExportJob,
+    RunImportJob,
+)
 from seqrl.config.lab import ScheduleSweepSpec
 from seqrl.config.planning import BeamSweepSpec
+from seqrl.config.policies import PolicyJob
 from seqrl.config.sweeps import RenderSpec, ReturnSweepSpec
 from seqrl.config.training import RunSpec
 
@@ -60,6 +69,7 @@ class RenderJob(Spec):
 JobSpec = Annotated[
     DatasetJob
     | TrainJob
+    | PolicyJob
     | ReturnSweepJob
     | BeamSweepJob
     | ScheduleSweepJob
@@ -69,6 +79,7 @@ JobSpec = Annotated[
     | DeriveJob
     | ExportJob
     | RunImportJob
+    | RunExportJob
     | OpenLoopJob,
     Field(discriminator="kind"),
 ]

@@ -10,6 +10,7 @@ import numpy as np
 from seqrl.config import BehaviourSpec, SpaceFacts
 from seqrl.environments.making import EnvironmentFacts
 from seqrl.environments.noise import EpisodeNoise
+from seqrl.environments.snapshots import BUNDLED_PREFIX, bundled_controller
 from seqrl.registry import environment_row, resolve
 
 
@@ -51,7 +52,7 @@ def make_controller(
     """The controller that a behaviour's ``policy`` names, None for ``random``.
 
     Args:
-        policy: ``random``, ``heuristic``, or a key of ``policies``.
+        policy: ``random``, ``heuristic``, ``bundled:QUALITY``, or a key of ``policies``.
         facts: the environment it will act in.
         policies: further policies that the caller provides, ``run:NAME`` for trained runs for example.
 
@@ -62,6 +63,8 @@ def make_controller(
         return None
     if policies and policy in policies:
         return policies[policy](facts)
+    if policy.startswith(BUNDLED_PREFIX):
+        return bundled_controller(policy, facts)
     reference = environment_row(facts.environment).heuristic
     if policy != "heuristic":
         known = ["random", *(["heuristic"] if reference else []), *(policies or {})]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seqrl.config import DatasetFacts, JobSpec, check_beam_sweep, check_return_sweep, check_run, check_schedule_sweep
+from seqrl.config.policies import POLICY_PREFIX
 from seqrl.store import RunRow, Store
 
 _RUN_POLICY = "run:"
@@ -63,7 +64,13 @@ def _create_dataset(store: Store, job: Any, job_id: int) -> None:
     for behaviour in job.spec.behaviours:
         if behaviour.policy.startswith(_RUN_POLICY):
             usable_run(store, behaviour.policy.removeprefix(_RUN_POLICY))
+        elif behaviour.policy.startswith(POLICY_PREFIX):
+            store.policy_snapshots(behaviour.policy)
     store.add_dataset(job.spec.name, source=job.spec.model_dump(mode="json"), job_id=job_id)
+
+
+def _create_policy(store: Store, job: Any, job_id: int) -> None:
+    store.add_policy(job.spec)
 
 
 def _create_run(store: Store, job: Any, job_id: int) -> None:
@@ -123,6 +130,10 @@ def _create_export(store: Store, job: Any, job_id: int) -> None:
     usable_dataset(store, job.spec.name)
 
 
+def _create_run_export(store: Store, job: Any, job_id: int) -> None:
+    usable_run(store, job.spec.name)
+
+
 def _create_imported_run(store: Store, job: Any, job_id: int) -> None:
     """Only checks: what the run is, is known when its files were read."""
     store.check_writable(job.spec.name)
@@ -148,11 +159,13 @@ def _create_open_loop(store: Store, job: Any, job_id: int) -> None:
 _CREATORS: dict[str, Callable[[Store, Any, int], None]] = {
     "dataset": _create_dataset,
     "train": _create_run,
+    "policy": _create_policy,
     "render": _create_video,
     "import": _create_import,
     "download": _create_import,
     "derive": _create_derived,
     "export": _create_export,
     "import_run": _create_imported_run,
+    "export_run": _create_run_export,
     "open_loop": _create_open_loop,
 }

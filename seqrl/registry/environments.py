@@ -27,6 +27,7 @@ class EnvironmentRow:
         package: the pip package that provides it beyond the base requirements, or None.
         module: the module whose import registers it with Gymnasium, or None.
         kwargs: keyword arguments of ``gymnasium.make`` that belong to this row.
+        trainers: algorithm → settings that are known to suit it, see `seqrl.config.PolicySpec`.
     """
 
     id: str
@@ -43,6 +44,7 @@ class EnvironmentRow:
     package: str | None = None
     module: str | None = None
     kwargs: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    trainers: Mapping[str, Mapping[str, bool | int | float | str]] = field(default_factory=dict)
 
     def behaviours(self, mix: Mapping[str, float]) -> tuple[BehaviourSpec, ...]:
         """Behaviours of a mixture of this environment's tiers.
@@ -62,6 +64,9 @@ def _noisy(poor: float, medium: float, expert: float) -> dict[str, BehaviourSpec
     shares = {"poor": poor, "medium": medium, "expert": expert}
     return {tier: BehaviourSpec(tier=tier, policy="heuristic", epsilon=epsilon) for tier, epsilon in shares.items()}
 
+
+_PPO = {"width": 128, "batch_size": 64, "rollout_steps": 512, "environments": 4, "initial_log_std": -2.0}
+"""What the tuned settings of RL Baselines3 Zoo for MuJoCo have in common; smaller networks than theirs."""
 
 _THREE_TIERS = {"poor": 0.3, "medium": 0.4, "expert": 0.3}
 _HEURISTICS = "seqrl.environments.heuristics"
@@ -230,6 +235,13 @@ ENVIRONMENTS: dict[str, EnvironmentRow] = {
                 *("speed forward", "speed upward", "speed of pitch", *(f"speed of {j}" for j in _CHEETAH_JOINTS)),
             ),
             action_names=_CHEETAH_JOINTS,
+            trainers={
+                "ppo": _PPO
+                | {
+                    **{"learning_rate": 2e-5, "discount": 0.98, "epochs": 20, "gae_lambda": 0.92, "clip_range": 0.1},
+                    **{"entropy_weight": 4e-4, "value_weight": 0.58, "gradient_clip": 0.8},
+                }
+            },
             reference_returns=(-280.178953, 12135.0),
         ),
         EnvironmentRow(
@@ -242,6 +254,13 @@ ENVIRONMENTS: dict[str, EnvironmentRow] = {
                 *("speed forward", "speed upward", "speed of pitch", *(f"speed of {j}" for j in _LEG)),
             ),
             action_names=_LEG,
+            trainers={
+                "ppo": _PPO
+                | {
+                    **{"learning_rate": 1e-4, "discount": 0.999, "epochs": 5, "gae_lambda": 0.99, "batch_size": 32},
+                    **{"entropy_weight": 2.3e-3, "value_weight": 0.84, "gradient_clip": 0.7},
+                }
+            },
             reference_returns=(-20.272305, 3234.3),
         ),
         EnvironmentRow(
@@ -254,6 +273,13 @@ ENVIRONMENTS: dict[str, EnvironmentRow] = {
                 *("speed forward", "speed upward", "speed of pitch", *(f"speed of {j}" for j in _TWO_LEGS)),
             ),
             action_names=_TWO_LEGS,
+            trainers={
+                "ppo": _PPO
+                | {
+                    **{"learning_rate": 7e-5, "discount": 0.99, "epochs": 20, "gae_lambda": 0.95, "clip_range": 0.1},
+                    **{"entropy_weight": 6e-4, "value_weight": 0.87, "gradient_clip": 1.0},
+                }
+            },
             reference_returns=(1.629008, 4592.3),
         ),
         EnvironmentRow(

@@ -9,6 +9,7 @@ from seqrl.store.base import default_home
 from seqrl.store.datasets import DatasetTable
 from seqrl.store.exchange import ExchangeTable
 from seqrl.store.jobs import JobTable
+from seqrl.store.policies import PolicyRow, PolicyTable
 from seqrl.store.records import EpisodeRecord
 from seqrl.store.rows import (
     ACTIVE_STATES,
@@ -34,6 +35,7 @@ __all__ = [
     "JobState",
     "MetricRow",
     "NotFound",
+    "PolicyRow",
     "RunRow",
     "Store",
     "SweepRow",
@@ -41,5 +43,5 @@ __all__ = [
 ]
 
 
-class Store(DatasetTable, SweepTable, ExchangeTable, JobTable):
+class Store(DatasetTable, SweepTable, ExchangeTable, PolicyTable, JobTable):
     """All that is kept in a home folder, see `seqrl.store.base.StoreBase` for how it is opened."""

@@ -28,6 +28,7 @@ from seqrl.worker.context import JobContext, Stopped
 MODULES = {
     "dataset": "seqrl.worker.dataset",
     "train": "seqrl.worker.train",
+    "policy": "seqrl.worker.policy",
     "sweep_rtg": "seqrl.worker.sweep",
     "sweep_beam": "seqrl.worker.beam",
     "sweep_schedule": "seqrl.worker.schedule",
@@ -37,6 +38,7 @@ MODULES = {
     "derive": "seqrl.worker.imports:derive",
     "export": "seqrl.worker.imports:export",
     "import_run": "seqrl.worker.models:import_model",
+    "export_run": "seqrl.worker.models:export_model",
     "open_loop": "seqrl.worker.models:open_loop",
 }
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from seqrl.config import DatasetSpec
+from seqrl.config.policies import POLICY_PREFIX
 from seqrl.datasets import BuildStopped, build
 from seqrl.environments import EnvironmentFacts
 from seqrl.environments.behaviours import MakeController
+from seqrl.environments.snapshots import SnapshotController, load_snapshot
 from seqrl.store import Store
 from seqrl.store.columns import Columns
 from seqrl.worker.context import JobContext, Stopped
@@ -41,9 +44,15 @@ def run(context: JobContext, spec: DatasetSpec) -> None:
 
 
 def run_policies(store: Store, spec: DatasetSpec) -> dict[str, MakeController]:
-    """The trained runs among the behaviours: ``run:NAME`` → what makes its controller."""
-    wanted = {item.policy for item in spec.behaviours if item.policy.startswith(_RUN_POLICY)}
-    return {policy: _Maker(store, policy.removeprefix(_RUN_POLICY)) for policy in sorted(wanted)}
+    """What was trained among the behaviours: ``run:NAME`` or ``policy:NAME@TIER`` → what makes its controller."""
+    wanted = sorted({item.policy for item in spec.behaviours})
+    runs = {policy for policy in wanted if policy.startswith(_RUN_POLICY)}
+    makers: dict[str, MakeController] = {run: _Maker(store, run.removeprefix(_RUN_POLICY)) for run in sorted(runs)}
+    for policy in wanted:
+        if policy.startswith(POLICY_PREFIX):
+            snapshots = [load_snapshot(path) for path in store.policy_snapshots(policy)]
+            makers[policy] = partial(SnapshotController, snapshots)
+    return makers
 
 
 class _Maker:
