@@ -39,7 +39,14 @@ setup: $(VENV)/app.stamp
 setup-dev: $(VENV)/dev.stamp
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	@# Debian keeps venv in a package of its own.
+	@$(PYTHON) -m venv $(VENV) || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q python3-venv \
+				&& rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); \
+		else \
+			echo "python3 has no venv: install it (on Debian the package python3-venv) and repeat"; exit 1; \
+		fi; }
 
 $(VENV)/system.stamp: | $(VENV)/bin/python
 	@# Off-screen rendering (MuJoCo) and the browser of the tests; only where root may install Debian packages.
