@@ -8,7 +8,8 @@ is computed in the format of the input (``bfloat16`` or ``float32``), weights ar
 
 Two ways through the network, equal to float rounding:
 
-* `CausalTransformer.forward` sees whole sequences (training, or recomputing a window);
+* `CausalTransformer.forward` sees whole sequences (training, or recomputing a window); where gradients are wanted, the
+  same formulas run as `seqrl.models.fused_blocks`;
 * `CausalTransformer.extend` sees only new tokens and finds the projected keys and values of earlier ones in a
   `KeyValueCache`. The cache never slides: keys of deep layers hold information of the tokens they once saw, so dropping
   old tokens means to start again (``cache.clear()``) with the tokens that stay.
@@ -24,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seqrl.models.fused_blocks import Shape, Spare, Weights, fused_blocks
 from seqrl.models.layers import ACTIVATIONS, DropoutNoise, LayerNorm, Linear, residual_dropout
 
 HIDDEN = -1e9
@@ -128,6 +130,11 @@ class Block(nn.Module):
         self.contract = Linear(hidden, width)
         self.activation = ACTIVATIONS[activation]
 
+    def weights(self) -> Weights:
+        """All parameters, as `seqrl.models.fused_blocks` takes them."""
+        modules = (self.norm_1, self.attention.qkv, self.attention.projection, self.norm_2, self.expand, self.contract)
+        return Weights(*(parameter for module in modules for parameter in (module.weight, module.bias)))
+
     def reset(self, generator: torch.Generator, std: float, residual_std: float) -> None:
         """Normal weights; the two maps that write to the residual stream have a spread of their own."""
         self.attention.qkv.reset(generator, std)
@@ -169,9 +176,10 @@ class CausalTransformer(nn.Module):
         self, *, width: int, layers: int, heads: int, activation: str = "relu", hidden: int | None = None
     ) -> None:
         super().__init__()
-        self.width, self.heads = width, heads
+        self.width, self.heads, self.activation = width, heads, activation
         self.blocks = nn.ModuleList(Block(width, heads, hidden or 4 * width, activation) for _ in range(layers))
         self.norm = LayerNorm(width)
+        self._spare = Spare()
 
     @property
     def _blocks(self) -> list[Block]:
@@ -200,10 +208,14 @@ class CausalTransformer(nn.Module):
             noise: dropout masks of this step; None means no dropout.
             seen: a list that receives the attention weights of every layer, each (B, H, Q of that layer, T).
         """
-        tokens = x_BTD.shape[1]
-        bias = _bias(tokens, 0, visible, x_BTD)
         if noise is not None and (mask := noise.mask(x_BTD)) is not None:
             x_BTD = x_BTD * mask
+        if visible is None and seen is None and torch.is_grad_enabled() and x_BTD.requires_grad:
+            weights = [weight for block in self._blocks for weight in block.weights()]
+            count, tokens = x_BTD.shape[:2]
+            shape = Shape(count, tokens, self.heads, self.activation, self.norm.eps, queries)
+            return self.norm(fused_blocks(x_BTD, weights, shape, noise, self._spare))
+        bias = _bias(x_BTD.shape[1], 0, visible, x_BTD)
         for block in self.blocks[:-1]:
             x_BTD = block(x_BTD, bias, slice(None), noise, seen)
         return self.norm(self.blocks[-1](x_BTD, bias[:, queries], queries, noise, seen))
