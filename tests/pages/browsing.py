@@ -1,9 +1,13 @@
 """What journeys in the browser share: run jobs beforehand, visit, type, wait for a chart."""
 
+from playwright.sync_api import expect
+
 from seqrl import jobs
 
 SLOW_MS = 90_000
 """Far more than anything takes: other tests run beside the browser."""
+
+expect.set_options(timeout=SLOW_MS)
 
 
 def finish(store, job):

@@ -28,6 +28,6 @@ def open_d4rl(path: Path, expected: Expected) -> Iterator[Source]:
             yield Hdf5Column(dataset_of(file, name), name)
 
         with reading(path):
-            names = find_names(members(file, "the file"))
-            flat = FlatSteps(names, open_column, expected.max_episode_steps)
+            available = members(file, "the file")
+            flat = FlatSteps(find_names(available), open_column, expected.max_episode_steps, available=available)
         yield Source("d4rl", flat.episodes, flat.steps, expected.observation, expected.action, flat.read)

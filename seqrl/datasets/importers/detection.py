@@ -11,7 +11,7 @@ from seqrl.datasets.importers.checks import ImportRefused, check_file
 from seqrl.datasets.importers.d4rl import open_d4rl
 from seqrl.datasets.importers.hdf5 import is_hdf5, open_hdf5
 from seqrl.datasets.importers.huggingface import is_huggingface, open_huggingface
-from seqrl.datasets.importers.minari import is_minari, main_file, open_minari
+from seqrl.datasets.importers.minari import is_minari, is_minari_folder, open_minari
 from seqrl.datasets.importers.npz import open_npz
 from seqrl.datasets.importers.parquet import is_parquet, open_parquet
 from seqrl.datasets.importers.sources import Expected, Source, reading
@@ -24,6 +24,8 @@ _OPEN: dict[str, Callable[[Path, Expected], AbstractContextManager[Source]]] = {
     "hf": open_huggingface,
 }
 
+_ZIP = b"PK\x03\x04"
+
 
 def detect(path: Path) -> str:
     """The format of a file or folder, by its content; never by its name.
@@ -34,7 +36,7 @@ def detect(path: Path) -> str:
     if path.is_dir():
         if is_huggingface(path):
             return "hf"
-        if main_file(path) is not None:
+        if is_minari_folder(path):
             return "minari"
         raise ImportRefused(f"{path.name} is no dataset folder; give one of Minari or of Hugging Face datasets")
     check_file(path)
@@ -46,6 +48,9 @@ def detect(path: Path) -> str:
             return "parquet"
         if zipfile.is_zipfile(path):
             return "npz"
+        with open(path, "rb") as file:
+            if file.read(4) == _ZIP:
+                raise ImportRefused(f"{path.name} is an archive that is cut short; copy or download it again")
     raise ImportRefused(f"{path.name} is none of HDF5, NPZ and Parquet; give one of these, or a folder")
 
 

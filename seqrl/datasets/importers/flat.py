@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -65,24 +65,31 @@ class FlatSteps:
         open_column: starts reading a column from its first row.
         max_episode_steps: an episode without another end is cut here, as D4RL does where it has no timeouts.
         about: further columns, by the key under which they are kept of an episode's first row.
+        available: every name that the file has, for the sentence when one is missing.
     """
 
     names: Mapping[str, str]
     open_column: OpenColumn
     max_episode_steps: int | None = None
     about: Mapping[str, str] = field(default_factory=dict)
+    available: Sequence[str] = ()
     steps: int = 0
     episodes: int = 0
 
     def __post_init__(self) -> None:
         for needed in ("observations", "actions", "rewards"):
             if needed not in self.names:
-                raise ImportRefused(f"{needed} is missing; name it {' or '.join(ALIASES[needed][:3])}")
+                there = ", ".join(sorted(self.available)[:8]) or "nothing"
+                raise ImportRefused(
+                    f"{needed} is missing; name it {' or '.join(ALIASES[needed][:3])} (the file has {there})"
+                )
         if not self.names.keys() & {"terminated", "truncated", "dones", "episode"} and self.max_episode_steps is None:
             raise ImportRefused("nothing says where episodes end; add terminals, timeouts, dones or episode")
         with self.open_column(self.names["rewards"]) as column:
             check_shape(column.name, column.shape, column.dtype.itemsize)
-            self.steps = column.shape[0] if column.shape else 0
+            if not column.shape:
+                raise ImportRefused(f"{self.names['rewards']} is a single number; give one a step")
+            self.steps = column.shape[0]
         if not self.steps:
             raise ImportRefused(f"{self.names['rewards']} is empty; give at least one step")
         for name in (*self.names.values(), *self.about.values()):
@@ -114,6 +121,8 @@ class FlatSteps:
                 final = next(finals) if finals is not None else rows[-1:]
                 if final.shape[1:] != rows.shape[1:]:
                     raise refuse(episode, "next_observations", f"has shape {final.shape[1:]}, not {rows.shape[1:]}")
+                if finals is not None and final.dtype.kind == "f" and not np.isfinite(final).all():
+                    raise refuse(episode, "next_observations", "holds a number that is not finite at the last step")
                 yield RawEpisode(
                     observations=np.concatenate([rows, final]),
                     actions=actions.take(count),
@@ -172,13 +181,15 @@ class FlatSteps:
 
     def _flags(self, name: str) -> np.ndarray:
         """(N,) bool of a column of zeros and ones."""
-        parts = []
+        parts: list[np.ndarray] = []
         for block in self._blocks(name):
             if block.dtype.kind not in "biuf" or block.size != len(block):
                 raise ImportRefused(f"{name} has shape {block.shape[1:]} and type {block.dtype}; give 0 or 1 a step")
             flags = block.reshape(len(block))
             if flags.dtype.kind != "b" and not np.isin(flags, (0, 1)).all():
-                raise ImportRefused(f"{name} holds {flags[~np.isin(flags, (0, 1))][0]}; give 0 or 1 a step")
+                wrong = int(np.flatnonzero(~np.isin(flags, (0, 1)))[0])
+                row = sum(map(len, parts)) + wrong
+                raise ImportRefused(f"{name} holds {flags[wrong]} at row {row:,}; give 0 or 1 a step")
             parts.append(flags.astype(bool))
         return np.concatenate(parts)
 

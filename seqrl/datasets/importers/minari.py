@@ -6,7 +6,6 @@ point that the file names when it lacks spaces, and follows every link.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ from typing import Any
 import h5py
 import numpy as np
 from gymnasium import Space, spaces
-from PIL import Image
 
 from seqrl.datasets.importers.checks import (
     MOST_EPISODE_BYTES,
@@ -24,7 +22,6 @@ from seqrl.datasets.importers.checks import (
     MOST_JSON_BYTES,
     ImportRefused,
     RawEpisode,
-    check_numbers,
     check_rewards,
     refuse,
 )
@@ -36,6 +33,8 @@ from seqrl.datasets.importers.hdf5 import (
     open_hdf5,
     text_attribute,
 )
+from seqrl.datasets.importers.images import decode_frames
+from seqrl.datasets.importers.minari_arrow import described, open_minari_arrow
 from seqrl.datasets.importers.sources import Expected, Source, reading
 from seqrl.datasets.importers.spaces import space_from_json
 from seqrl.environments.spaces import is_image
@@ -51,6 +50,11 @@ def is_minari(file: h5py.File) -> bool:
     return f"{_PREFIX}0" in file
 
 
+def is_minari_folder(path: Path) -> bool:
+    """Whether a folder is a Minari dataset of any of its formats."""
+    return main_file(path) is not None or described(path) is not None
+
+
 def main_file(path: Path) -> Path | None:
     """The HDF5 file of a Minari folder, or None if it is none."""
     candidates = [path / "data" / _MAIN_FILE, path / _MAIN_FILE] if path.is_dir() else [path]
@@ -59,14 +63,20 @@ def main_file(path: Path) -> Path | None:
 
 @contextmanager
 def open_minari(path: Path, expected: Expected) -> Iterator[Source]:
-    """Open a Minari dataset in HDF5.
+    """Open a Minari dataset: HDF5, or the Arrow and Parquet of `seqrl.datasets.importers.minari_arrow`.
 
     Raises:
         ImportRefused: naming what is missing or malformed.
     """
+    if path.is_dir() and (data := described(path)) is not None:
+        with reading(data):
+            metadata = json.loads(read_capped(data / "metadata.json", MOST_JSON_BYTES))
+        with open_minari_arrow(data, expected, _environment(metadata)) as source:
+            yield source
+        return
     main = main_file(path)
     if main is None:
-        raise ImportRefused(f"{path.name} has no {_MAIN_FILE}; give a Minari dataset that is stored as HDF5")
+        raise ImportRefused(f"{path.name} has no {_MAIN_FILE}; give a dataset that Minari wrote")
     with open_hdf5(main) as file:
         with reading(main):
             metadata = _metadata(main, file)
@@ -90,8 +100,6 @@ def _metadata(main: Path, file: h5py.File) -> dict[str, Any]:
         values = json.loads(read_capped(described, MOST_JSON_BYTES))
         if not isinstance(values, dict):
             raise ImportRefused("metadata.json is no JSON object; download the dataset again")
-        if values.get("data_format", "hdf5") != "hdf5":
-            raise ImportRefused(f"the data_format is {str(values['data_format'])[:20]}; give a dataset stored as HDF5")
         return values
     keys = ("observation_space", "action_space", "env_spec", "flatten_observation")
     return {key: text for key in keys if (text := text_attribute(file, key, MOST_JSON_BYTES)) is not None}
@@ -209,18 +217,9 @@ def _images(group: h5py.Group, name: str, index: int, space: Space) -> np.ndarra
     shape = tuple(space.shape or ())
     if dataset.dtype == np.uint8 and dataset.shape[1:] == shape:
         return _array(group, name, index)
-    if len(dataset.shape) not in (1, 2) or len(dataset) * int(np.prod(shape)) > MOST_EPISODE_BYTES:
-        raise refuse(index, name, f"claims {len(dataset):,} images of {shape}; that is more than is read at once")
-    frames = np.empty((len(dataset), *shape), dtype=np.uint8)
-    for step in range(len(dataset)):
-        encoded = np.asarray(dataset[step])
-        if encoded.dtype != np.uint8:
-            raise refuse(index, name, f"has frames of type {encoded.dtype}; give JPEG")
-        with Image.open(io.BytesIO(encoded.tobytes()), formats=["JPEG"]) as image:
-            if (image.height, image.width) != shape[:2]:
-                raise refuse(index, name, f"has a frame of {image.height} × {image.width} at step {step}, not {shape}")
-            pixels = check_numbers(index, name, np.asarray(image))
-        if pixels.shape != shape:
-            raise refuse(index, name, f"has a frame of shape {pixels.shape} at step {step}, not {shape}")
-        frames[step] = pixels
-    return frames
+    if len(dataset.shape) not in (1, 2):
+        raise refuse(index, name, f"has shape {dataset.shape}; give one JPEG a step")
+    if h5py.check_vlen_dtype(dataset.dtype) is None and dataset.dtype != np.uint8:
+        raise refuse(index, name, f"has frames of type {dataset.dtype}; give JPEG")
+    frames = (np.asarray(dataset[step], dtype=np.uint8).tobytes() for step in range(len(dataset)))
+    return decode_frames(frames, len(dataset), shape, index, name)

@@ -37,7 +37,8 @@ def open_npz(path: Path, expected: Expected) -> Iterator[Source]:
                 with archive.open(members[name]) as stream:
                     yield NpyColumn(stream, name, members[name].file_size)
 
-            flat = FlatSteps(find_names(list(members)), open_column, expected.max_episode_steps)
+            available = list(members)
+            flat = FlatSteps(find_names(available), open_column, expected.max_episode_steps, available=available)
         yield Source("npz", flat.episodes, flat.steps, expected.observation, expected.action, flat.read)
 
 

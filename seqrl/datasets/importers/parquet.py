@@ -82,15 +82,13 @@ class ParquetColumn:
         if len(types) > 1:
             raise refuse(None, name, f"has columns of different types ({', '.join(map(str, types))}); give one")
         self._width = len(columns)
-        (data_type,) = types
         first = next(file.iter_batches(1, columns=columns, use_threads=False), None)
         value = _numbers(first, columns, name) if first is not None and first.num_rows else np.zeros((0, self._width))
         self.shape, self.dtype = (file.metadata.num_rows, *value.shape[1:]), value.dtype
         rows = block_rows(int(np.prod(self.shape[1:], dtype=np.int64)) * max(8, self.dtype.itemsize))
         self._batches = file.iter_batches(min(rows, 65_536), columns=columns, use_threads=False)
         self._columns = columns
-        self._left = value[:0]
-        self._text = pa.types.is_string(data_type) or pa.types.is_large_string(data_type)
+        self._left, self._read = value[:0], 0
 
     def take(self, count: int) -> np.ndarray:
         """The next ``count`` rows."""
@@ -100,7 +98,8 @@ class ParquetColumn:
             batch = next(self._batches, None)
             if batch is None:
                 raise refuse(None, self.name, f"ends {missing:,} rows too early; the file is cut short")
-            values = _numbers(batch, self._columns, self.name)
+            values = _numbers(batch, self._columns, self.name, self._read)
+            self._read += len(values)
             if values.shape[1:] != self.shape[1:]:
                 raise refuse(None, self.name, f"has {values.shape[1:]} numbers a step, but {self.shape[1:]} at first")
             parts.append(values[:missing])
@@ -108,26 +107,56 @@ class ParquetColumn:
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
-def _numbers(batch: pa.RecordBatch, columns: list[str], name: str) -> np.ndarray:
-    parts = [_column_array(batch.column(column), name) for column in columns]
+def _numbers(batch: pa.RecordBatch, columns: list[str], name: str, first: int = 0) -> np.ndarray:
+    parts = [_column_array(batch.column(column), name, first) for column in columns]
     return parts[0] if len(columns) == 1 else np.stack(parts, axis=1)
 
 
-def _column_array(values: pa.Array, name: str) -> np.ndarray:
+def _column_array(values: pa.Array, name: str, first: int = 0) -> np.ndarray:
+    """Rows of a column, the first of which has number ``first``, as one array."""
     if isinstance(values.type, pa.DictionaryType):
         values = values.dictionary_decode()
     shape = [len(values)]
     while is_list(values.type) and len(shape) < 5:
-        if values.null_count:
-            raise refuse(None, name, "has a missing value; give every step its numbers")
-        count = len(values)
+        _check_whole(values, name, first)
+        shape.append(_list_length(values, name, first if len(shape) == 1 else None))
         values = values.flatten()
-        if count and len(values) % count:
-            raise refuse(None, name, "has lists of different lengths; give every step as many numbers")
-        shape.append(len(values) // max(count, 1))
-    if values.null_count:
-        raise refuse(None, name, "has a missing value; give every step its numbers")
+    _check_whole(values, name, first if len(shape) == 1 else None)
+    if not _is_plain(values.type):
+        raise refuse(None, name, f"has values of type {values.type}; give numbers")
     return values.to_numpy(zero_copy_only=False).reshape(shape)
+
+
+def _check_whole(values: pa.Array, name: str, first: int | None) -> None:
+    if values.null_count:
+        where = "" if first is None else f" at row {first + int(np.argmax(values.is_null().to_numpy(False))):,}"
+        raise refuse(None, name, f"has a missing value{where}; give every step its numbers")
+
+
+def _list_length(values: pa.Array, name: str, first: int | None) -> int:
+    """The length that all lists share: a total that fits is not enough."""
+    if isinstance(values.type, pa.FixedSizeListType):
+        return int(values.type.list_size)
+    if not len(values):
+        return 0
+    lengths = np.diff(values.offsets.to_numpy())
+    other = np.flatnonzero(lengths != lengths[0])
+    if len(other):
+        where = "" if first is None else f" at row {first + int(other[0]):,}"
+        raise refuse(None, name, f"has {lengths[other[0]]} numbers{where} but {lengths[0]} before; give as many a step")
+    return int(lengths[0])
+
+
+def _is_plain(data_type: pa.DataType) -> bool:
+    """Numbers; and text, which may name an episode or a tier."""
+    kinds = (
+        pa.types.is_integer,
+        pa.types.is_floating,
+        pa.types.is_boolean,
+        pa.types.is_string,
+        pa.types.is_large_string,
+    )
+    return any(is_kind(data_type) for is_kind in kinds)
 
 
 def _check_sizes(path: Path, file: pq.ParquetFile) -> None:
@@ -136,6 +165,10 @@ def _check_sizes(path: Path, file: pq.ParquetFile) -> None:
         raise ImportRefused(f"{path.name} is empty; give at least one step")
     if metadata.num_columns > _MOST_COLUMNS:
         raise ImportRefused(f"{path.name} has {metadata.num_columns:,} columns; at most {_MOST_COLUMNS:,} are read")
+    names = file.schema_arrow.names
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ImportRefused(f"{path.name} has two columns named {twice}; keep one")
     expanded = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
     if expanded < 0 or metadata.num_rows < 0:
         raise ImportRefused(f"{path.name} claims a negative size; write the file again")
@@ -176,7 +209,7 @@ def _step_rows(file: pq.ParquetFile, expected: Expected) -> Source:
     def open_column(name: str) -> Iterator[Column]:
         yield ParquetColumn(file, groups.get(name, [name]), name)
 
-    flat = FlatSteps(names, open_column, expected.max_episode_steps, about)
+    flat = FlatSteps(names, open_column, expected.max_episode_steps, about, available)
     notes = _notes(file)
     read = flat.read
     if final is not None and "next_observations" not in names:

@@ -172,6 +172,8 @@ class Encoder:
     def _whole_actions(self, index: int, facts: SpaceFacts, array: np.ndarray) -> np.ndarray:
         if array.dtype.kind == "f" and (array != np.rint(array)).any():
             raise refuse(index, "actions", f"holds {array[array != np.rint(array)][0]}; give whole numbers")
+        if array.size and array.max() > np.iinfo(np.int64).max // 2:
+            raise refuse(index, "actions", f"holds {array.max():.4g}; count discrete actions from 0")
         whole = array.astype(np.int64)
         if self._inferred_action:
             highest = whole.reshape(len(whole), -1).max(axis=0, initial=0)
