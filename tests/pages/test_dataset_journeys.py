@@ -1,6 +1,7 @@
 """Datasets and models that cross the border, in Chromium, on the real app with real jobs."""
 
 import json
+import re
 import zipfile
 
 import pytest
@@ -40,12 +41,20 @@ def press(page, name):
     page.get_by_test_id("stMain").get_by_role("button", name=name, exact=True).click()
 
 
-def call(page, label, name):
-    """Type a name, and wait until the form has heard it."""
+def call(page, label, name, *, proposed=""):
+    """Type a name once the form proposes its own, and wait until the form has heard it."""
     field = page.get_by_role("textbox", name=label, exact=True)
+    if proposed:
+        expect(field).to_have_value(re.compile(re.escape(proposed)))
     field.fill(name)
     field.press("Enter")
     expect(field).to_have_value(name)
+
+
+def choose(page, name):
+    """Press one of a row of choices."""
+    main = page.get_by_test_id("stMain")
+    main.get_by_role("radio", name=name, exact=True).or_(main.get_by_role("button", name=name, exact=True)).click()
 
 
 def upload(page, *paths, where=0):
@@ -62,7 +71,7 @@ def names(store):
 def test_an_uploaded_file_becomes_a_dataset_to_look_at(page, server, store, tmp_path):
     visit(page, server, "datasets?do=Build&source=File")
     upload(page, write_npz(tmp_path / "walks.npz"))
-    call(page, "Name", "uploaded")
+    call(page, "Name", "uploaded", proposed="walks")
     press(page, "Import")
     page.get_by_text(f"uploaded is built: {len(LENGTHS)} episodes").wait_for()
     page.get_by_role("button", name="Look at it").click()
@@ -85,7 +94,7 @@ def test_a_refused_upload_is_one_sentence_and_leaves_nothing(page, server, store
     before = names(store)
     visit(page, server, "datasets?do=Build&source=File")
     upload(page, path)
-    call(page, "Name", "odd")
+    call(page, "Name", "odd", proposed="odd")
     press(page, "Import")
     told = page.get_by_test_id("stAlert").filter(has_text="odd failed")
     expect(told).to_contain_text(expected)
@@ -101,29 +110,27 @@ def test_a_path_is_read_only_inside_the_folder_that_is_allowed(page, server, sto
     page.get_by_text("'/etc/passwd' is not inside").wait_for()
     expect(page.get_by_test_id("stMain").get_by_role("button", name="Import", exact=True)).to_be_disabled()
     call(page, "or a path on this machine", str(server[1].parent / "here" / "walks-v0"))
-    call(page, "Name", "by-path")
+    call(page, "Name", "by-path", proposed="walks-v0")
     press(page, "Import")
     page.get_by_text("by-path is built: 3 episodes").wait_for()
 
 
 def test_datasets_are_combined_filtered_and_split(page, server, store, recorded):
     visit(page, server, "datasets?do=Build&source=Other+datasets&derive.sources=recorded")
-    call(page, "Name", "long")
+    call(page, "Name", "long", proposed="recorded-part")
     fill_number(page, "Length from (steps)", 5)
     press(page, "Make the dataset")
     page.get_by_text("long is built: 2 episodes").wait_for()
 
     visit(page, server, "datasets?do=Build&source=Other+datasets&derive.sources=recorded&derive.sources=long")
-    call(page, "Name", "both")
+    call(page, "Name", "both", proposed="recorded-part")
     press(page, "Make the dataset")
     page.get_by_text("both is built: 5 episodes").wait_for()
 
     visit(page, server, "datasets?do=Build&source=Other+datasets&derive.sources=both")
-    page.get_by_role("radio", name="Two sides of a split").or_(
-        page.get_by_role("button", name="Two sides of a split")
-    ).click()
+    choose(page, "Two sides of a split")
     fill_number(page, "Share", 0.6)
-    call(page, "Name of the first side", "side-one")
+    call(page, "Name of the first side", "side-one", proposed="both-train")
     call(page, "Name of the second side", "side-two")
     press(page, "Make the two datasets")
     page.get_by_text("side-one is built: 3 episodes").wait_for()
@@ -146,7 +153,7 @@ def test_a_filter_that_leaves_nothing_says_so(page, server, store, recorded):
 def test_what_is_exported_comes_back_the_same(page, server, store, recorded, form, tmp_path):
     visit(page, server, "datasets?dataset=recorded")
     page.get_by_text("Export the whole dataset").click()
-    page.get_by_role("radio", name=form).or_(page.get_by_role("button", name=form, exact=True)).click()
+    choose(page, form)
     press(page, "Prepare the file")
     link = page.get_by_test_id("stMain").get_by_role("button", name=f"{form.capitalize()}, ")
     with page.expect_download() as download:
@@ -155,7 +162,7 @@ def test_what_is_exported_comes_back_the_same(page, server, store, recorded, for
     download.value.save_as(path)
     visit(page, server, "datasets?do=Build&source=File")
     upload(page, path)
-    call(page, "Name", f"back-from-{form}")
+    call(page, "Name", f"back-from-{form}", proposed=path.name.split(".")[0])
     press(page, "Import")
     page.get_by_text(f"back-from-{form} is built").wait_for()
     assert store.dataset(f"back-from-{form}").facts.content_hash == recorded.content_hash
@@ -185,7 +192,7 @@ def test_a_model_of_transformers_is_uploaded_and_goes_back(page, server, store, 
     visit(page, server, "runs")
     page.get_by_text("Bring a model from elsewhere").click()
     upload(page, folder / "config.json", folder / "model.safetensors")
-    page.get_by_role("radio", name="A JSON file").or_(page.get_by_role("button", name="A JSON file")).click()
+    choose(page, "A JSON file")
     page.get_by_text("the statistics are missing").wait_for()
     upload(page, statistics, where=1)
     call(page, "Name of the run", "theirs")
@@ -198,7 +205,7 @@ def test_a_model_of_transformers_is_uploaded_and_goes_back(page, server, store, 
     assert not list((server[1] / "uploads").iterdir())
     press(page, "Show it")
     page.get_by_text("Export the model").click()
-    page.get_by_role("radio", name="hf").or_(page.get_by_role("button", name="hf", exact=True)).click()
+    choose(page, "hf")
     press(page, "Prepare the file")
     with page.expect_download() as download:
         page.get_by_role("button", name="Hugging Face, ").click()
