@@ -29,6 +29,7 @@ from pages.shared.sweep_view import (
     episode_player,
     filmed,
     labels,
+    luck_of,
     measured,
     normalisation,
     point_name,
@@ -164,6 +165,8 @@ def draw(row: SweepRow, data: Measured) -> None:
         table=data.points,
         on_click=choose,
     )
+    if luck := luck_of(store, row):
+        st.info(f"**Why asking for more may bring less.** {luck}", icon=":material/casino:")
     if "tt" in data.kinds.values():
         planning = row.spec.planning
         st.caption(

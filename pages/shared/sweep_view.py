@@ -98,6 +98,14 @@ def normalisation(store: Store, sweep: SweepRow) -> tuple[tuple[float, float], s
     )
 
 
+def luck_of(store: Store, sweep: SweepRow) -> str:
+    """What chance does to a target in the sweep's environment; empty where it plays no part, or nothing is known."""
+    try:
+        return environment_row(store.run(sweep.spec.runs[0]).facts.environment or "").luck
+    except NotFound:
+        return ""
+
+
 def point_name(run: str, decoding: str, target: float | None) -> str:
     """How a point is called in lists and in the address: "dt · sampled · 200"."""
     asked = "–" if target is None or pd.isna(target) else f"{target:g}"

@@ -27,6 +27,8 @@ class EnvironmentRow:
         package: the pip package that provides it beyond the base requirements, or None.
         module: the module whose import registers it with Gymnasium, or None.
         kwargs: keyword arguments of ``gymnasium.make`` that belong to this row.
+        luck: what chance does to a target here, in a sentence for the sweep page; empty where the dynamics are
+            deterministic, or nearly so.
         trainers: algorithm → settings that are known to suit it, see `seqrl.config.PolicySpec`.
     """
 
@@ -44,6 +46,7 @@ class EnvironmentRow:
     package: str | None = None
     module: str | None = None
     kwargs: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    luck: str = ""
     trainers: Mapping[str, Mapping[str, bool | int | float | str]] = field(default_factory=dict)
 
     def behaviours(self, mix: Mapping[str, float]) -> tuple[BehaviourSpec, ...]:
@@ -203,6 +206,8 @@ ENVIRONMENTS: dict[str, EnvironmentRow] = {
             default_mix=_THREE_TIERS,
             observation_names=_LAKE_CELLS,
             action_names=("left", "down", "right", "up"),
+            luck="The ice is slippery: two moves of three go astray. Who arrives was often lucky, so a model that is "
+            "asked for 1 copies some moves that luck made look good, and nobody can arrive every time.",
         ),
         EnvironmentRow(
             id="seqrl/FrozenLakeNotSlippery-v1",
@@ -319,6 +324,9 @@ ENVIRONMENTS: dict[str, EnvironmentRow] = {
                 *("no bet", "bet lost", "bet won"),
             ),
             action_names=("keep", "bet"),
+            luck="A bet pays −0.2 on average and keeping pays 1, but the highest returns of the data are those of "
+            "lucky bets. Asked for a high return, a model does what came before high returns: it bets, and loses. It "
+            "learnt who was lucky, not what is wise (Paster et al. 2022).",
         ),
     )
 }

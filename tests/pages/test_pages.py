@@ -1,5 +1,7 @@
 """Every page over an empty home, a filled one and a damaged one, in process: what it says and what it offers."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from small_store import BEAMS, DATASET, PLANNER, RUNS, SWEEP, add_planner, fill
@@ -7,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from pages.shared.token_tables import fitted, source, tokenizer_of
 from seqrl.plots.format import number, percent
+from seqrl.registry import ENVIRONMENTS
 from seqrl.store.columns import Columns
 
 PAGES = ["home", "datasets", "bins", "train", "runs", "rtg_sweep", "beam_planning", "open_loop"]
@@ -124,6 +127,15 @@ def test_a_sweep_opens_at_the_middle_target(home):
     assert app.selectbox(key="sweep").value == SWEEP
     assert app.selectbox(key="point").value == "dt-poles · sampled · 40"
     assert len(app.selectbox(key="episode").options) == 4
+
+
+@pytest.mark.parametrize("luck", ["", "The dice decide."])
+def test_a_sweep_says_what_luck_does_where_there_is_any(luck, home, monkeypatch):
+    fill(home)
+    lucky = dataclasses.replace(ENVIRONMENTS["CartPole-v1"], luck=luck)
+    monkeypatch.setitem(ENVIRONMENTS, "CartPole-v1", lucky)
+    said = [info.value for info in open_page("rtg_sweep").info]
+    assert any("The dice decide." in text for text in said) == bool(luck)
 
 
 @pytest.mark.parametrize(
