@@ -85,4 +85,6 @@ with chart_side:
 fitting = grounds()
 if fitting:
     st.subheader("Move the target", anchor=False)
-    playground(fitting[0], "home.ground")
+    ground_side, _ = two_columns()
+    with ground_side:
+        playground(fitting[0], "home.ground")

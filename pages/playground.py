@@ -7,6 +7,7 @@ from pages.shared.frame import controls, empty_state, heading, open_store, style
 from pages.shared.playground import grounds, listening_run, playground
 from pages.shared.sweep_view import dataset_returns, labels, measured
 from seqrl import plots
+from seqrl.plots.format import number
 
 heading("Playground", "How much do you want? Move the slider, and watch a model that was asked for exactly that.")
 fitting = grounds()
@@ -25,7 +26,7 @@ sweep = next(row for row in fitting if row.name == name)
 facts = open_store().run(str(listening_run(sweep))).facts
 st.markdown(
     f"The model **{listening_run(sweep)}** in {facts.environment} learned from recordings whose returns lie between "
-    f"{facts.returns.minimum:g} and {facts.returns.maximum:g}. Nobody told it how to reach a return in between."
+    f"{number(facts.returns.minimum)} and {number(facts.returns.maximum)}. Nobody told it how to reach a return in between."
 )
 ground_side, chart_side = two_columns()
 with ground_side:

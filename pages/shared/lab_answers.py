@@ -11,7 +11,7 @@ import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.exports import json_button
-from pages.shared.frame import open_store, presenting, style, two_columns
+from pages.shared.frame import controls, open_store, presenting, style, two_columns
 from pages.shared.sweep_view import kind_of
 from seqrl import plots
 from seqrl.config import AttentionSpec, ResponseSpec
@@ -79,12 +79,13 @@ def response(sweep: SweepRow, row: pd.Series, step: int, probe: EpisodeProbe) ->
     layout = transition_layout(probe.facts)
     dimensions = [dimension.name for dimension in layout.dimensions[layout.observation]]
     options = [RETURN_TO_GO, *dimensions] if probe.conditioned else dimensions
-    varied = st.selectbox(
-        "What is varied",
-        options,
-        key="lab.varied",
-        help="At this very moment, after exactly this history: what would the model do?",
-    )
+    with controls():
+        varied = st.selectbox(
+            "What is varied",
+            options,
+            key="lab.varied",
+            help="At this very moment, after exactly this history: what would the model do?",
+        )
     if varied == RETURN_TO_GO:
         spec, present, data = targets_spec(sweep, row, step, probe)
         curve = probe.to_targets(step, spec.values)
@@ -135,8 +136,8 @@ def targets_spec(
         low, high = min(low, now), max(high, now)
     values = tuple(float(f"{value:.6g}") for value in np.linspace(low, high, TARGETS))
     spec = ResponseSpec(sweep=sweep.name, episode_id=int(row["episode_id"]), step=step, values=values)
-    lowest = min(returns.minimum, 0.0) if probe.facts.reward_minimum >= 0 else returns.minimum
-    return spec, now if np.isfinite(now) else None, (lowest, returns.maximum)
+    known = (min(returns.minimum, 0.0), max(returns.maximum, 0.0))  # near its end every episode has little to come
+    return spec, now if np.isfinite(now) else None, known
 
 
 def observation_spec(
@@ -175,9 +176,12 @@ def attention(sweep: SweepRow, row: pd.Series, step: int, probe: EpisodeProbe) -
     names = [f"layer {layer + 1}, head {head + 1}" for layer in range(layers) for head in range(heads)]
     if st.session_state.get("lab.head") not in names:
         st.session_state["lab.head"] = names[-1]
-    place = names.index(
-        st.selectbox("Head", names, key="lab.head", help="Its row is framed, and read out in the sentence below.")
-    )
+    with controls():
+        head = st.selectbox(
+            "Head", names, key="lab.head", help="Its row is framed, and read out in the sentence below."
+        )
+        whole = st.toggle("The whole window of this head", False, key="lab.whole")
+    place = names.index(head)
     tokens = seen.names if seen.kinds != seen.names else ()
     info = plots.attention_info(
         seen.weights, seen.kinds, seen.timesteps, layer=place // heads, head=place % heads, names=tokens
@@ -187,7 +191,6 @@ def attention(sweep: SweepRow, row: pd.Series, step: int, probe: EpisodeProbe) -
         if isinstance(clicked, int) and clicked < len(names):
             st.session_state["lab.head"] = names[clicked]
 
-    whole = st.toggle("The whole window of this head", False, key="lab.whole")
     figure = plots.attention(info, *style()) if whole else plots.attention_heads(info, *style())
     chart(
         figure,

@@ -17,7 +17,7 @@ const button = (text, label, act) => {
 };
 const shorten = (value) => {
   if (value === null || !Number.isFinite(value)) return "–";
-  return Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en").replaceAll(",", "\u2009")
+  return Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en").replaceAll(",", "\u2009").replace("-", "−")
     : Number(value.toPrecision(3)).toString().replace("-", "−");
 };
 

@@ -16,10 +16,10 @@ import streamlit as st
 from pages.shared.frame import presenting
 from pages.shared.videos import video_url
 from seqrl.config import DatasetFacts
-from seqrl.plots.template import PALETTES, Theme
+from seqrl.plots.template import PALETTES, Theme, family_colour
 
 MOST_POINTS = 5000
-MOST_LINES = 4
+MOST_DIMENSIONS = 4
 
 
 @dataclass(frozen=True)
@@ -154,17 +154,16 @@ def _chosen_rows(length: int) -> np.ndarray:
     return np.linspace(0, length - 1, min(length, MOST_POINTS)).round().astype(int)
 
 
-def lab_strips(facts: DatasetFacts, steps: dict[str, np.ndarray], colour: str, theme: Theme) -> list[LabStrip]:
+def lab_strips(facts: DatasetFacts, steps: dict[str, np.ndarray], kind: str, theme: Theme) -> list[LabStrip]:
     """What is known of every step: return-to-go, reward, value, probabilities and the action that was taken.
 
     Args:
         facts: of the data that the model learned from, for names.
         steps: per-step arrays of the episode.
-        colour: of the model's family.
+        kind: family of the model, for its colour.
         theme: for the other colours.
     """
-    palette = PALETTES[theme]
-    shades = [colour, palette.tt if colour != palette.tt else palette.dt, palette.reward, palette.muted]
+    palette, colour = PALETTES[theme], family_colour(kind, theme)
     strips = []
     asked = steps.get("returns_to_go")
     if asked is not None and np.isfinite(asked).any():
@@ -173,11 +172,14 @@ def lab_strips(facts: DatasetFacts, steps: dict[str, np.ndarray], colour: str, t
     if "predicted_value" in steps:
         line = Line("", numbers(steps["predicted_value"]), palette.filtered)
         strips.append(LabStrip("value: reward expected after this step", [line]))
-    discrete = facts.action.kind == "discrete"
-    return strips + (_choices(facts, steps, shades) if discrete else _amounts(facts, steps, shades))
+    if facts.action.kind != "discrete":
+        return strips + _amounts(facts, steps, colour, palette.muted)
+    count = facts.action.categories[0]
+    shades = [family_colour(kind, theme, index, count) for index in range(count)] if count <= 4 else [colour]
+    return strips + _choices(facts, steps, colour, shades)
 
 
-def _choices(facts: DatasetFacts, steps: dict[str, np.ndarray], shades: list[str]) -> list[LabStrip]:
+def _choices(facts: DatasetFacts, steps: dict[str, np.ndarray], colour: str, shades: list[str]) -> list[LabStrip]:
     """Probabilities of a discrete action, and which one was taken."""
     count = facts.action.categories[0]
     names = [facts.action.labels[i] if i < len(facts.action.labels) else f"action {i}" for i in range(count)]
@@ -186,28 +188,27 @@ def _choices(facts: DatasetFacts, steps: dict[str, np.ndarray], shades: list[str
     chances = steps.get("action_probabilities")
     if chances is not None and chances.ndim == 2:
         if count == 2:
-            lines = [Line("", numbers(chances[:, 1]), shades[0])]
+            lines = [Line("", numbers(chances[:, 1]), colour)]
             strips.append(LabStrip(f"probability of “{names[1]}”", lines, 0.0, 1.0))
         else:
             taken = np.take_along_axis(chances, actions[:, None], axis=1)[:, 0]
-            strips.append(LabStrip("probability of the action taken", [Line("", numbers(taken), shades[0])], 0.0, 1.0))
-    rows = _chosen_rows(len(actions))
-    colours = shades if count <= len(shades) else [shades[0]]
-    strips.append(LabStrip("action taken", rows=names, chosen=[int(actions[row]) for row in rows], colors=colours))
+            strips.append(LabStrip("probability of the action taken", [Line("", numbers(taken), colour)], 0.0, 1.0))
+    chosen = [int(actions[row]) for row in _chosen_rows(len(actions))]
+    strips.append(LabStrip("action taken", rows=names, chosen=chosen, colors=shades))
     return strips
 
 
-def _amounts(facts: DatasetFacts, steps: dict[str, np.ndarray], shades: list[str]) -> list[LabStrip]:
+def _amounts(facts: DatasetFacts, steps: dict[str, np.ndarray], colour: str, faint: str) -> list[LabStrip]:
     """The first dimensions of the action taken, with mean and spread of what it was drawn from."""
     actions = np.asarray(steps["actions"], dtype=np.float64).reshape(len(steps["rewards"]), -1)
     chances = steps.get("action_probabilities")
-    known = chances is not None and chances.ndim == 3 and facts.action.kind == "box"
     strips = []
-    for dimension, name in enumerate(facts.action.names[:MOST_LINES]):
-        lines = [Line("", numbers(actions[:, dimension]), shades[dimension % len(shades)])]
-        if known and chances is not None and chances[:, 1, dimension].any():
+    for dimension, name in enumerate(facts.action.names[:MOST_DIMENSIONS]):
+        taken = numbers(actions[:, dimension])
+        lines = [Line("", taken, colour)]
+        if facts.action.kind == "box" and chances is not None and chances[:, 1, dimension].any():
             spread = [value or 0.0 for value in numbers(chances[:, 1, dimension])]
-            lines.insert(0, Line("model", numbers(chances[:, 0, dimension]), shades[-1], spread))
-            lines[1] = Line("taken", lines[1].values, lines[1].color)
+            model = Line("model", numbers(chances[:, 0, dimension]), faint, spread)
+            lines = [model, Line("taken", taken, colour)]
         strips.append(LabStrip(f"action taken: {name}", lines))
     return strips

@@ -75,7 +75,7 @@ def lab_episode(sweep: SweepRow, row: pd.Series) -> LabEpisode:
         length=int(row["length"]),
         collected=[round(float(value), 4) for value in np.cumsum(steps["rewards"])],
         target=None if pd.isna(row["target"]) else float(row["target"]),
-        strips=lab_strips(run.facts, steps, colour, theme()),
+        strips=lab_strips(run.facts, steps, kind_of(run), theme()),
     )
 
 

@@ -6,7 +6,7 @@ const make = (tag, name, text) => {
   if (text !== undefined) element.textContent = text;
   return element;
 };
-const shorten = (value) => (Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en").replaceAll(",", "\u2009")
+const shorten = (value) => (Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en").replaceAll(",", "\u2009").replace("-", "−")
   : Number(value.toPrecision(3)).toString().replace("-", "−"));
 
 class Playground {

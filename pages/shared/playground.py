@@ -183,10 +183,17 @@ def _slider(sweep: SweepRow, run: str, entries: list[Played], shown: list[Played
         to_the_lab(nearest.sweep, int(nearest.row["episode_id"]), f"{key}.lab")
         if nearest.target != asked:
             _compute(sweep, run, asked, key)
+    st.caption(_made(sweep, shown))
+
+
+def _made(sweep: SweepRow, shown: list[Played]) -> str:
+    """Where the episodes come from, in words."""
+    own = sum(entry.sweep == sweep.name for entry in shown)
     made = "with `python -m seqrl demo build`" if sweep.name.startswith("demo/") else f"by the sweep {sweep.name}"
-    st.caption(
-        f"Played beforehand {made}: {count(len(shown), 'target')}, for each the most typical of several episodes whose "
-        "video is there. Any other target is played when you ask for it."
+    later = f", {count(len(shown) - own, 'more target')} since" if own < len(shown) else ""
+    return (
+        f"{count(own, 'target')} played beforehand {made}{later}: for each a typical one of its episodes, drawn as it "
+        "was measured. Any other target is played when you ask for it."
     )
 
 
