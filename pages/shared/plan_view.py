@@ -68,6 +68,14 @@ def decision(steps: dict[str, np.ndarray], facts: DatasetFacts, name: str) -> No
         .round(3),
         hide_index=True,
         height=min(38 + 35 * len(table), 250),
+        column_config={
+            "score": st.column_config.NumberColumn(
+                help="The rewards that it imagines, discounted, and the value that it expects after them."
+            ),
+            "behind": st.column_config.NumberColumn(help="How much less than the best."),
+            "predicted return": st.column_config.NumberColumn(help="Undiscounted, from this decision on."),
+            "ends after": st.column_config.Column(help="Steps until it imagines that the episode terminates."),
+        },
         alt="The futures that survived the beam search, best first",
     )
 
