@@ -17,6 +17,8 @@ from seqrl.config import (
     DatasetFacts,
     DatasetJob,
     DatasetSpec,
+    DeriveJob,
+    DeriveSpec,
     JobSpec,
     RenderJob,
     RenderSpec,
@@ -52,6 +54,13 @@ class Workbench:
         behaviours = environment_row(environment).behaviours(mix)
         spec = DatasetSpec(name=name, environment=environment, episodes=episodes, behaviours=behaviours, seed=seed)
         self._ensure(DatasetJob(spec=spec))
+        facts = self.store.dataset(name).facts
+        assert facts is not None  # noqa: S101
+        return facts
+
+    def derive(self, name: str, sources: list[str], **filters: Any) -> DatasetFacts:
+        """Take the episodes of datasets that pass a filter."""
+        self._ensure(DeriveJob(spec=DeriveSpec.model_validate({"name": name, "sources": sources, **filters})))
         facts = self.store.dataset(name).facts
         assert facts is not None  # noqa: S101
         return facts

@@ -45,10 +45,27 @@ def test_a_walk_is_solved_when_no_shorter_one_exists_and_start_nodes_count_alike
     shortest = graph.distances[np.array(starts)]
     longer = np.where(np.array(starts) == first, 0, 2)
     table = pd.DataFrame({"seed": seeds, "length": shortest + longer, "terminated": True})
-    row = tasks._walks_row("model", table)
+    row = tasks._walks_row("model", tasks._with_starts(table))
     assert row["shortest way found"] == "50 %"
     assert row["goal reached"] == "100 %"
     assert row["steps"] == f"{(graph.distances[first] + graph.distances[second] + 2) / 2:.1f}"
+
+
+@pytest.mark.parametrize(
+    ("task", "small", "models"),
+    [
+        (tasks.graph, {"walks": 60}, ["BC", "DT, left to choose", "RvS, asked for −1", "shortest ways"]),
+        (tasks.key, {"sizes": (30,)}, ["DT, K = 1", "DT, K = 22", "BC", "RvS"]),
+        (tasks.gamble, {}, None),
+    ],
+)
+def test_a_task_is_measured_from_beginning_to_end(bench, task, small, models):
+    rows = task(bench, steps=2, episodes=8, **small)
+    assert markdown(rows).count("\n") == len(rows) + 1
+    if models is None:
+        assert [row["asked for"] for row in rows][-1] == "never bet"
+    else:
+        assert set(models) <= {row["model"] for row in rows}
 
 
 def test_a_table_has_a_line_a_row():
