@@ -5,6 +5,7 @@ import streamlit as st
 from pages.shared.charts import load_library
 from pages.shared.frame import ICON, dress, end, problems
 from pages.shared.jobs import sidebar_status
+from pages.shared.tour import banner
 
 st.set_page_config(page_title="seqrl", page_icon=ICON, layout="wide")
 
@@ -12,6 +13,7 @@ page = st.navigation(
     {
         "Learn": [
             st.Page("pages/home.py", title="Home", icon=":material/home:", default=True),
+            st.Page("pages/lessons.py", title="Lessons", icon=":material/school:"),
             st.Page("pages/playground.py", title="Playground", icon=":material/toys_fan:"),
         ],
         "Build": [
@@ -31,6 +33,7 @@ page = st.navigation(
 dress()
 with problems():
     sidebar_status()
+    banner()
     page.run()
 end()
 load_library()

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from seqrl.cli.session import AsJson, Session, show
-from seqrl.cli.train import run_spec
 from seqrl.config import (
     BeamSweepJob,
-    BeamSweepSpec,
     DatasetJob,
     DatasetSpec,
     Decoding,
     JobSpec,
-    PlanningSpec,
     RenderJob,
     RenderSpec,
     ReturnSweepJob,
@@ -27,7 +25,7 @@ from seqrl.config import (
     TrainJob,
 )
 from seqrl.jobs import Backend
-from seqrl.registry import environment_row
+from seqrl.registry import RECIPES, Recipe
 from seqrl.store import Store
 from seqrl.store.base import PACKAGED_BUNDLE
 from seqrl.store.export import EPISODES_WITH_PROBABILITIES, export_bundle, in_last_point
@@ -35,6 +33,9 @@ from seqrl.store.export import EPISODES_WITH_PROBABILITIES, export_bundle, in_la
 app = typer.Typer(help="The bundled demo.", no_args_is_help=True)
 
 COMMAND = "python -m seqrl demo build"
+
+SAMPLES = {"demo/cartpole": 40, "demo/graph": 1000, "demo/gamble": 4000}
+"""Dataset → how many of its episodes the bundle keeps with all steps, for the lessons."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,29 @@ class ShownPlan:
 
 @dataclass(frozen=True)
 class DemoPlan:
-    """Everything that the demo is made of; all names start with ``demo/``."""
+    """Everything that the demo is made of; all names start with ``demo/``.
+
+    Attributes:
+        dataset: what the home page's models learn from.
+        runs: those models.
+        sweeps: what is measured of them.
+        shown: points that pages show as moving pictures.
+        lessons: further experiments.
+        samples: dataset → how many episodes are kept with all steps.
+    """
 
     dataset: DatasetSpec
     runs: tuple[RunSpec, ...]
     sweeps: tuple[ReturnSweepJob | BeamSweepJob, ...]
     shown: tuple[Shown | ShownPlan, ...]
+    lessons: tuple[Recipe, ...] = ()
+    samples: Mapping[str, int] = field(default_factory=dict)
 
     def jobs(self) -> list[JobSpec]:
-        """What is carried out, in order, before the videos."""
-        return [DatasetJob(spec=self.dataset), *(TrainJob(spec=run) for run in self.runs), *self.sweeps]
+        """What is carried out, in order, before the videos; what a lesson shares with the others only once."""
+        jobs: list[JobSpec] = [DatasetJob(spec=self.dataset), *(TrainJob(spec=run) for run in self.runs), *self.sweeps]
+        jobs += [job for recipe in self.lessons for job in recipe.jobs()]
+        return [job for at, job in enumerate(jobs) if job not in jobs[:at]]
 
 
 def cartpole_plan() -> DemoPlan:
@@ -73,35 +87,8 @@ def cartpole_plan() -> DemoPlan:
 
     They are asked for returns, and the Trajectory Transformer plans with several beam widths and horizons.
     """
-    row = environment_row("CartPole-v1")
-    dataset = DatasetSpec(
-        name="demo/cartpole", environment=row.id, episodes=2000, behaviours=row.behaviours(row.default_mix), seed=0
-    )
-    runs = tuple(
-        run_spec(dataset=dataset.name, model=model, preset="quick", seed=0, name=f"demo/{model}", overrides=pinned)
-        # One thread gives the same weights however busy the machine is.
-        for model, pinned in (("dt", []), ("bc", []), ("tt", ["training.threads=1"]))
-    )
-    asked = ReturnSweepSpec(
-        name="demo/rtg",
-        runs=("demo/dt", "demo/bc"),
-        targets=(25.0, *(50.0 * i for i in range(1, 11))),
-        episodes=32,
-        decodings=("sampled", "greedy"),
-        seed=0,
-    )
-    compared = ReturnSweepSpec(
-        name="demo/compare",
-        runs=("demo/tt", "demo/dt", "demo/bc"),
-        targets=tuple(50.0 * i for i in range(1, 11)),
-        episodes=10,
-        decodings=("sampled",),
-        planning=PlanningSpec(beam_width=8, horizon=4),
-        seed=0,
-    )
-    beams = BeamSweepSpec(
-        name="demo/beam", runs=("demo/tt",), widths=(0, 1, 2, 4, 8, 16), horizons=(1, 2, 4), episodes=10, seed=0
-    )
+    asking, compare, planning = (RECIPES[name] for name in ("asking", "compare", "planning"))
+    asked, compared, beams = asking.sweep, compare.sweep, planning.sweep
     fine = ReturnSweepSpec(
         name="demo/playground",
         runs=("demo/dt",),
@@ -116,9 +103,9 @@ def cartpole_plan() -> DemoPlan:
         *(Shown(compared.name, "demo/tt", "sampled", target) for target in (50.0, 200.0, 500.0)),
         ShownPlan(beams.name),
     )
-    returns = (ReturnSweepJob(spec=spec) for spec in (asked, compared, fine))
-    sweeps: tuple[ReturnSweepJob | BeamSweepJob, ...] = (*returns, BeamSweepJob(spec=beams))
-    return DemoPlan(dataset, runs, sweeps, shown)
+    sweeps = (asking.measuring(), compare.measuring(), ReturnSweepJob(spec=fine), planning.measuring())
+    lessons = tuple(RECIPES[name] for name in ("luck", "stitching", "context", "cloning"))
+    return DemoPlan(asking.dataset, (*asking.runs, *planning.runs), sweeps, shown, lessons, SAMPLES)
 
 
 @app.command("build")
@@ -147,7 +134,8 @@ def build_bundle(plan: DemoPlan, home: Path, out: Path, backend: Backend | None 
     """
     Store(home).set_setting("authoring", "1")
     here = Session(home, backend)
-    for job in plan.jobs():
+    jobs = plan.jobs()
+    for job in jobs:
         _ensure(here, job)
     media = [(shown.sweep, shown_episode(here.store, shown)) for shown in plan.shown]
     for sweep, episode_id in media:
@@ -155,11 +143,13 @@ def build_bundle(plan: DemoPlan, home: Path, out: Path, backend: Backend | None 
     export_bundle(
         here.store,
         out,
-        datasets=[plan.dataset.name],
-        runs=[run.name for run in plan.runs],
-        sweeps=[job.spec.name for job in plan.sweeps],
+        datasets=[job.spec.name for job in jobs if isinstance(job, DatasetJob)],
+        runs=[job.spec.name for job in jobs if isinstance(job, TrainJob)],
+        sweeps=[job.spec.name for job in jobs if isinstance(job, ReturnSweepJob | BeamSweepJob)],
         media=media,
         command=COMMAND,
+        samples=plan.samples,
+        without_weights=[run.name for recipe in plan.lessons if not recipe.keeps_weights for run in recipe.runs],
     )
     return sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
 

@@ -6,9 +6,20 @@ from importlib import import_module
 from typing import Any
 
 from seqrl.registry.environments import ENVIRONMENTS, EnvironmentRow
+from seqrl.registry.lessons import RECIPES, Recipe
 from seqrl.registry.models import MODELS, ModelRow, Preset
 
-__all__ = ["ENVIRONMENTS", "MODELS", "EnvironmentRow", "ModelRow", "Preset", "environment_row", "resolve"]
+__all__ = [
+    "ENVIRONMENTS",
+    "MODELS",
+    "RECIPES",
+    "EnvironmentRow",
+    "ModelRow",
+    "Preset",
+    "Recipe",
+    "environment_row",
+    "resolve",
+]
 
 
 def environment_row(environment: str) -> EnvironmentRow:

@@ -15,7 +15,6 @@ from seqrl.config import (
     BeamSweepSpec,
     DatasetJob,
     DatasetSpec,
-    JobSpec,
     PlanningSpec,
     ReturnSweepJob,
     ReturnSweepSpec,
@@ -48,7 +47,7 @@ class Recipe:
     sweep_seconds: float
     keeps_weights: bool = True
 
-    def jobs(self) -> list[JobSpec]:
+    def jobs(self) -> list[DatasetJob | TrainJob | ReturnSweepJob | BeamSweepJob]:
         """What has to be carried out, each after those before it."""
         trainings = [TrainJob(spec=run) for run in self.runs]
         return [DatasetJob(spec=self.dataset), *trainings, self.measuring()]
@@ -111,12 +110,19 @@ GRAPH = _dataset("demo/graph", "seqrl/GraphWalk-v0", 1000, {"random": 1.0})
 GAMBLE = _dataset("demo/gamble", "seqrl/Gamble-v0", 4000, {"random": 1.0})
 
 
+def _quick(kind: str) -> RunSpec:
+    """The quick preset as the train page offers it."""
+    run = _run(f"demo/{kind}", CARTPOLE.name, kind)
+    return run.model_copy(update={"training": run.training.model_copy(update={"threads": None})})
+
+
+DT, BC = _quick("dt"), _quick("bc")
+TT = _run("demo/tt", CARTPOLE.name, "tt")
+
+
 def _asking() -> Recipe:
     """A Decision Transformer and behaviour cloning, asked for low to high returns."""
-    runs = tuple(
-        run.model_copy(update={"training": run.training.model_copy(update={"threads": None})})
-        for run in (_run(f"demo/{kind}", CARTPOLE.name, kind) for kind in ("dt", "bc"))
-    )
+    runs = (DT, BC)
     sweep = ReturnSweepSpec(
         name="demo/rtg",
         runs=tuple(run.name for run in runs),
@@ -156,12 +162,12 @@ def _cloning() -> Recipe:
     best = _run("demo/bc-best", CARTPOLE.name, "bc", {"top_fraction": 0.1})
     sweep = ReturnSweepSpec(
         name="demo/cloning",
-        runs=("demo/dt", "demo/bc", best.name),
+        runs=(DT.name, BC.name, best.name),
         targets=(50.0, 150.0, 250.0, 350.0, 450.0),
         episodes=32,
         decodings=("sampled",),
     )
-    return Recipe(CARTPOLE, (best,), sweep, sweep_seconds=10)
+    return Recipe(CARTPOLE, (DT, BC, best), sweep, sweep_seconds=10)
 
 
 def _stitching() -> Recipe:
@@ -200,24 +206,23 @@ def _luck() -> Recipe:
 
 def _planning() -> Recipe:
     """A Trajectory Transformer that imagines futures of different number and length."""
-    run = _run("demo/tt", CARTPOLE.name, "tt")
     sweep = BeamSweepSpec(
-        name="demo/beam", runs=(run.name,), widths=(0, 1, 2, 4, 8, 16), horizons=(1, 2, 4), episodes=10
+        name="demo/beam", runs=(TT.name,), widths=(0, 1, 2, 4, 8, 16), horizons=(1, 2, 4), episodes=10
     )
-    return Recipe(CARTPOLE, (run,), sweep, sweep_seconds=180)
+    return Recipe(CARTPOLE, (TT,), sweep, sweep_seconds=180)
 
 
 def _three_models() -> Recipe:
     """All three models side by side, the Trajectory Transformer planning."""
     sweep = ReturnSweepSpec(
         name="demo/compare",
-        runs=("demo/tt", "demo/dt", "demo/bc"),
+        runs=(TT.name, DT.name, BC.name),
         targets=tuple(50.0 * i for i in range(1, 11)),
         episodes=10,
         decodings=("sampled",),
         planning=PlanningSpec(beam_width=8, horizon=4),
     )
-    return Recipe(CARTPOLE, (), sweep, sweep_seconds=90)
+    return Recipe(CARTPOLE, (TT, DT, BC), sweep, sweep_seconds=90)
 
 
 RECIPES: dict[str, Recipe] = {

@@ -13,6 +13,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,26 @@ def read_steps(folder: Path, episode_id: int) -> dict[str, np.ndarray]:
             return _read_part_steps(folder, episode_id)
         except FileNotFoundError:
             continue  # merged between the look and the read
+
+
+def read_field(folder: Path, field: str) -> dict[int, np.ndarray]:
+    """One field of all episodes of a finished sweep: episode → (T, ...); empty while it is not finished.
+
+    Where episodes recorded it in several types or shapes, each has its own.
+    """
+    import pandas as pd
+
+    if not (folder / EPISODES_NAME).is_file():
+        return {}
+    index = pd.read_parquet(folder / STEPS_NAME / INDEX_NAME, filters=[("field", "==", field)])
+    packed = folder / STEPS_NAME / PACKED_NAME
+    found: dict[int, np.ndarray] = {}
+    with np.load(packed, allow_pickle=False) if packed.is_file() else nullcontext() as blocks:
+        for name, rows in index.groupby("block"):
+            block = np.load(folder / STEPS_NAME / f"{name}.npy", mmap_mode="r") if blocks is None else blocks[name]
+            for row in rows.itertuples():
+                found[int(row.episode_id)] = np.array(block[row.start : row.stop], dtype=_block_dtype(str(name)))
+    return found
 
 
 def merge_parts(folder: Path) -> None:

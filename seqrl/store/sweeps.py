@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from seqrl.config import Spec
 from seqrl.files import atomic_write_text
-from seqrl.store.episodes import EPISODE_COLUMNS, append_part, merge_parts, read_episodes, read_steps
+from seqrl.store.episodes import EPISODE_COLUMNS, append_part, merge_parts, read_episodes, read_field, read_steps
 from seqrl.store.records import EpisodeRecord
 from seqrl.store.rows import NotFound, SweepRow, spec_of_sweep
 from seqrl.store.runs import RunTable
@@ -106,6 +106,15 @@ class SweepTable(RunTable):
         """
         self.sweep(sweep)
         return read_steps(self.sweep_folder(sweep), episode_id)
+
+    def sweep_field(self, sweep: str, field: str) -> dict[int, np.ndarray]:
+        """One per-step array of all episodes of a finished sweep: episode → (T, ...).
+
+        Raises:
+            NotFound: if there is no such sweep.
+        """
+        self.sweep(sweep)
+        return read_field(self.sweep_folder(sweep), field)
 
     def episode_record(self, sweep: str, episode_id: int) -> EpisodeRecord:
         """An episode as it was recorded.

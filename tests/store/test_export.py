@@ -11,7 +11,9 @@ from seqrl.checkpoints import load_model
 from seqrl.cli.demo import DemoPlan, Shown, ShownPlan, build_bundle, cartpole_plan, shown_episode
 from seqrl.config import BeamSweepJob, BeamSweepSpec, PlanningSpec, RenderJob, RenderSpec, ReturnSweepJob
 from seqrl.datasets import ensure_columns
+from seqrl.registry import Recipe
 from seqrl.store import NotFound, Store
+from seqrl.store.columns import Columns
 from tests.in_process import InProcess, do
 from tests.specs import dataset_spec, run_spec, sweep_spec
 
@@ -35,7 +37,11 @@ def plan():
     sweep = sweep_spec("demo/ask", runs=("demo/dt", "demo/bc"), targets=(20.0, 40.0), episodes=6)
     shown = (Shown("demo/ask", "demo/dt", "sampled", 20.0), Shown("demo/ask", "demo/dt", "sampled", 40.0))
     sweeps = (ReturnSweepJob(spec=sweep), BeamSweepJob(spec=beams))
-    return DemoPlan(dataset_spec("demo/data"), runs, sweeps, (*shown, ShownPlan("demo/beam")))
+    data = dataset_spec("demo/data")
+    light = runs[0].model_copy(update={"name": "demo/light"})
+    lesson = sweep_spec("demo/lesson", runs=("demo/light",), targets=(20.0,), episodes=2)
+    recipe = Recipe(data, (light,), lesson, sweep_seconds=1.0, keeps_weights=False)
+    return DemoPlan(data, runs, sweeps, (*shown, ShownPlan("demo/beam")), (recipe,), {"demo/data": 3})
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +71,7 @@ def test_rows_are_those_of_the_home(made, reader):
         assert reader.metric_series([name], "loss") == source.metric_series([name], "loss")
         assert reader.has_checkpoint(name)
     assert reader.sweep("demo/ask").spec == source.sweep("demo/ask").spec
-    assert [row.name for row in reader.runs()] == ["demo/dt", "demo/bc", "demo/tt"]
+    assert [row.name for row in reader.runs()] == ["demo/dt", "demo/bc", "demo/tt", "demo/light"]
     assert reader.dataset_episodes("demo/data").equals(source.dataset_episodes("demo/data"))
 
 
@@ -174,10 +180,51 @@ def test_the_packaged_plan_is_what_the_home_page_needs():
     packaged = cartpole_plan()
     names = [packaged.dataset.name, *(run.name for run in packaged.runs), *(job.spec.name for job in packaged.sweeps)]
     assert all(name.startswith("demo/") for name in names)
-    asked, compared, beams = (job.spec for job in packaged.sweeps)
-    for spec in (asked, compared):
+    specs = {job.spec.name: job.spec for job in packaged.sweeps}
+    for spec in (specs["demo/rtg"], specs["demo/compare"]):
         assert {run for run in spec.runs} <= {run.name for run in packaged.runs}
         shown = [shown for shown in packaged.shown if isinstance(shown, Shown) and shown.sweep == spec.name]
         assert len(shown) == 3
         assert all(point.target in spec.targets and point.run in spec.runs for point in shown)
-    assert ShownPlan(beams.name) in packaged.shown
+    assert ShownPlan("demo/beam") in packaged.shown
+
+
+def test_every_job_of_the_packaged_plan_comes_after_what_it_needs_and_once():
+    jobs = cartpole_plan().jobs()
+    names = [job.spec.name for job in jobs]
+    assert len(set(names)) == len(names)
+    for at, job in enumerate(jobs):
+        needed = [job.spec.dataset] if job.kind == "train" else getattr(job.spec, "runs", ())
+        assert set(needed) <= set(names[:at]), job.spec.name
+
+
+def test_steps_of_a_few_episodes_are_kept_whole_and_exactly(made, reader):
+    source, _ = made
+    some = reader.dataset_sample("demo/data")
+    columns = Columns.open(source.columns_folder("demo/data"))
+    assert len(some.episodes) == 3
+    for index, episode in enumerate(some.episodes["episode"]):
+        ours, theirs = some.episode(index), columns.episode(int(episode))
+        assert all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(ours, theirs, strict=True))
+    following = some.following()
+    assert np.array_equal(following[0], some.episode(0).observations[1])
+    last = int(some.episodes["end"].iat[0]) - 1
+    assert np.array_equal(following[last], some.episode(0).observations[-1])
+
+
+def test_runs_of_a_lesson_may_leave_their_weights_behind(made, reader):
+    source, _ = made
+    assert source.has_checkpoint("demo/light")
+    assert not reader.has_checkpoint("demo/light")
+    assert reader.run("demo/light").spec == source.run("demo/light").spec
+    assert len(reader.sweep_episodes("demo/lesson")) == 4
+
+
+def test_one_field_of_all_episodes_is_what_each_episode_says(made, reader):
+    source, _ = made
+    for store in (source, reader):
+        actions = store.sweep_field("demo/ask", "actions")
+        assert set(actions) == set(store.sweep_episodes("demo/ask")["episode_id"])
+        for episode, values in actions.items():
+            own = store.episode_steps("demo/ask", episode)["actions"]
+            assert np.array_equal(values, own) and values.dtype == own.dtype

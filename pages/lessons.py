@@ -1,0 +1,146 @@
+"""Lessons: eleven questions, each with a picture that answers it and controls that change it."""
+
+import streamlit as st
+
+from pages.shared.frame import empty_state, heading, open_store, presenting, sentence, two_columns
+from pages.shared.lessons.glossary import glossary, popovers
+from pages.shared.lessons.lesson import Lesson, Missing, Told
+from pages.shared.lessons.records import run_it_yourself
+from pages.shared.lessons.table import LESSONS
+from pages.shared.tour import touring
+from seqrl.store import Store
+
+SLUGS = [lesson.slug for lesson in LESSONS]
+GLOSSARY = "glossary"
+PLACES = [*SLUGS, GLOSSARY]
+NAMES = {lesson.slug: f"{number}. {lesson.title}" for number, lesson in enumerate(LESSONS, 1)} | {GLOSSARY: "Glossary"}
+
+
+def current() -> str:
+    """The lesson of the address, else the last one that was open."""
+    asked = st.query_params.get("lesson")
+    if asked in PLACES:
+        st.session_state["lesson.place"] = asked
+    place: str = st.session_state.setdefault("lesson.place", SLUGS[0])
+    if asked != place:
+        st.query_params["lesson"] = place
+    return place
+
+
+def go(place: str) -> None:
+    """Open a lesson, before the page is drawn again; nothing of the old one stays in the address."""
+    st.session_state["lesson.place"] = place
+    kept = {key: st.query_params[key] for key in ("present", "tour") if key in st.query_params}
+    st.query_params.from_dict(kept | {"lesson": place})
+
+
+def navigation(place: str) -> None:
+    """Back, the list, and next; also on the keys of a presenter's remote."""
+    at = PLACES.index(place)
+    keys = (None, None) if touring() else ("PageUp", "PageDown")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Back",
+            icon=":material/arrow_back:",
+            key="lesson.back",
+            disabled=at == 0,
+            on_click=go,
+            args=(PLACES[max(0, at - 1)],),
+            shortcut=keys[0],
+        )
+
+        def chosen() -> None:
+            """A choice in the list opens that lesson."""
+            go(st.session_state["lesson.list"])
+
+        st.session_state["lesson.list"] = place
+        st.selectbox(
+            "Lesson",
+            PLACES,
+            format_func=NAMES.__getitem__,
+            key="lesson.list",
+            on_change=chosen,
+            label_visibility="collapsed",
+            width=340,
+        )
+        st.button(
+            "Next",
+            icon=":material/arrow_forward:",
+            icon_position="right",
+            key="lesson.next",
+            disabled=at == len(PLACES) - 1,
+            on_click=go,
+            args=(PLACES[min(len(PLACES) - 1, at + 1)],),
+            shortcut=keys[1],
+        )
+
+
+def missing(store: Store, lesson: Lesson, what: Missing) -> None:
+    """What a lesson shows instead of a picture while its records are not here."""
+    with st.container(border=True):
+        st.markdown(f"#### Not on this machine yet: {what}")
+        st.markdown(
+            "Bundled records come with `python -m seqrl demo build`. Or make them here, with the very same jobs:"
+            if lesson.recipe
+            else "This lesson is computed from recorded episodes."
+        )
+        if lesson.recipe:
+            run_it_yourself(store, lesson.recipe, primary=True)
+    if not lesson.recipe:
+        empty_state(
+            "No recorded episodes yet",
+            "Collect a dataset first; the default one takes a few seconds.",
+            "Build a dataset",
+            "pages/datasets.py",
+            {"do": "Build"},
+        )
+
+
+def after(store: Store, lesson: Lesson, told: Told) -> None:
+    """What to notice, where to go on, the formula, and how to make the records again."""
+    with st.container(border=True):
+        st.markdown(":material/visibility: **What to notice**")
+        sentence(told.notice)
+    if presenting():
+        return
+    if told.links:
+        with st.container(horizontal=True):
+            for link in told.links:
+                st.page_link(link.page, label=link.label, icon=link.icon, query_params=dict(link.query))
+    left, right = two_columns()
+    with left, st.expander("In symbols", icon=":material/function:", expanded=False):
+        st.latex(lesson.formula)
+        for symbol, meaning in lesson.symbols.items():
+            sign, words = st.columns([1, 3], vertical_alignment="center")
+            sign.markdown(f"${symbol}$")
+            words.markdown(meaning)
+        st.caption("  \n".join(lesson.sources))
+    if lesson.recipe:
+        with right, st.expander("Run it yourself", icon=":material/play_circle:", expanded=True):
+            if told.command:
+                st.caption(f"The records shown were measured beforehand with `{told.command}`.")
+            run_it_yourself(store, lesson.recipe)
+
+
+def lesson_page(store: Store, lesson: Lesson, number: int) -> None:
+    """One lesson: question, picture and controls, what to notice, and what next."""
+    heading(lesson.question, f"Lesson {number} of {len(LESSONS)} · {lesson.title}")
+    navigation(lesson.slug)
+    if not presenting():
+        st.markdown(lesson.opening)
+        popovers(lesson.terms, lesson.slug)
+    try:
+        told = lesson.draw(store)
+    except Missing as what:
+        missing(store, lesson, what)
+        return
+    after(store, lesson, told)
+
+
+place = current()
+if place == GLOSSARY:
+    heading("Glossary", "The words of this field: plain words first, then the symbol.")
+    navigation(place)
+    glossary()
+else:
+    lesson_page(open_store(), LESSONS[SLUGS.index(place)], SLUGS.index(place) + 1)
