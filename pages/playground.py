@@ -26,7 +26,7 @@ sweep = next(row for row in fitting if row.name == name)
 facts = open_store().run(str(listening_run(sweep))).facts
 st.markdown(
     f"The model **{listening_run(sweep)}** in {facts.environment} learned from recordings whose returns lie between "
-    f"{number(facts.returns.minimum)} and {number(facts.returns.maximum)}. Nobody told it how to reach a return in between."
+    f"{number(facts.returns.minimum)} and {number(facts.returns.maximum)}. Nobody told it how to reach one in between."
 )
 ground_side, chart_side = two_columns()
 with ground_side:

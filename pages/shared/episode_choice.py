@@ -68,8 +68,8 @@ def take_link(known: list[str]) -> None:
     state = st.session_state
     state["lab.link"] = link
     state["lab.sweep"] = sweep if sweep in known else newest(known)
-    state["lab.episode"] = int(episode) if episode.isdigit() else None
-    state["lab.beside"] = [int(one) for one in beside.split(",") if one.isdigit()]
+    state["lab.episode"] = int(episode) if episode.isdigit() and sweep in known else None
+    state["lab.beside"] = [int(one) for one in beside.split(",") if one.isdigit()] if sweep in known else []
     state["lab.step"] = int(step) if step.isdigit() else 0
     state["lab.asked"] = (sweep, state["lab.episode"])
     for key in ("lab.point", "lab.choice"):

@@ -33,6 +33,7 @@ def probe_of(sweep: SweepRow, row: pd.Series) -> EpisodeProbe:
 
     Raises:
         ValueError: if the run is gone, or the replay is not the recorded episode.
+        OSError: if its checkpoint cannot be read.
     """
     store = open_store()
     weights = store.run_folder(str(row["run"])) / CHECKPOINT / "model.safetensors"
@@ -60,7 +61,7 @@ def answers(sweep: SweepRow, row: pd.Series, step: int, *, beside: bool) -> None
     """Response and attention at a step, below each other ``beside`` the episode, else in two columns."""
     try:
         probe = probe_of(sweep, row)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         st.info(f"This model cannot be asked: {error}.", icon=":material/psychology_alt:")
         return
     if step >= probe.length:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from safetensors import SafetensorError
 
 from seqrl.checkpoints import load_model
 from seqrl.config import AttentionSpec, DatasetFacts, PlanningSpec, ResponseSpec, RunSpec
@@ -31,9 +32,13 @@ class Loaded:
         """The checkpoint of a run.
 
         Raises:
-            NoCheckpoint: if there is none.
+            OSError: if there is none.
+            ValueError: if it is damaged.
         """
-        return cls(*load_model(run_folder))
+        try:
+            return cls(*load_model(run_folder))
+        except SafetensorError as error:
+            raise ValueError(f"the weights of {run_folder.name} are damaged ({error}); train it again") from error
 
 
 class EpisodeProbe:

@@ -12,7 +12,18 @@ from seqrl.plots.format import number, percent
 from seqrl.registry import ENVIRONMENTS
 from seqrl.store.columns import Columns
 
-PAGES = ["home", "datasets", "bins", "train", "runs", "rtg_sweep", "beam_planning", "open_loop"]
+PAGES = [
+    "home",
+    "datasets",
+    "bins",
+    "train",
+    "runs",
+    "rtg_sweep",
+    "beam_planning",
+    "open_loop",
+    "episode_lab",
+    "playground",
+]
 
 
 def open_page(name, **query):
