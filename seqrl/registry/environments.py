@@ -288,6 +288,19 @@ ENVIRONMENTS: dict[str, EnvironmentRow] = {
             reference_returns=(1.629008, 4592.3),
         ),
         EnvironmentRow(
+            id="PointMaze_UMaze-v3",
+            title="Point Maze",
+            family="Goals",
+            max_episode_steps=300,
+            observation_names=(
+                *("achieved x", "achieved y", "goal x", "goal y"),
+                *("position x", "position y", "speed x", "speed y"),
+            ),
+            action_names=("force x", "force y"),
+            package="gymnasium-robotics",
+            module="gymnasium_robotics",
+        ),
+        EnvironmentRow(
             id="seqrl/GraphWalk-v0",
             title="Graph walk",
             family="seqrl",
