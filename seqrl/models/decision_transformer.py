@@ -223,7 +223,7 @@ class ActionTransformer(ActionModel):
         return self._act(state, x_BTD)
 
     def _act(self, state: ActingState, x_BTD: Tensor) -> Tensor:
-        x_BTD = x_BTD.to(state.cache.keys.dtype)
+        x_BTD = x_BTD.to(state.cache.held.dtype)
         x_BD = self.transformer.extend(x_BTD, state.cache, queries=slice(-1, None))[:, 0]
         return self.head.decode(self.predict_action(x_BD.float()))[state.slots]
 

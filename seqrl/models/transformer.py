@@ -38,24 +38,34 @@ class KeyValueCache:
     """Projected keys and values of the tokens seen so far, in memory allocated once.
 
     Attributes:
-        keys: (layers, B, H, capacity, K).
-        values: (layers, B, H, capacity, K).
+        held: (layers, 2, B, H, capacity, K), keys and values.
+        weights: of the blocks that extend it, in its number format: brought into it once, not for every token.
         length: tokens held; the rest of the capacity is undefined.
     """
 
-    keys: Tensor
-    values: Tensor
+    held: Tensor
+    weights: list[Weights]
     length: int = 0
+
+    @property
+    def keys(self) -> Tensor:
+        """(layers, B, H, capacity, K)."""
+        return self.held[:, 0]
+
+    @property
+    def values(self) -> Tensor:
+        """(layers, B, H, capacity, K)."""
+        return self.held[:, 1]
 
     @property
     def rows(self) -> int:
         """Sequences held (B)."""
-        return self.keys.shape[1]
+        return self.held.shape[2]
 
     @property
     def capacity(self) -> int:
         """Tokens that fit."""
-        return self.keys.shape[3]
+        return self.held.shape[4]
 
     def clear(self, length: int = 0) -> None:
         """Forget all but the first ``length`` tokens; costs nothing."""
@@ -63,7 +73,7 @@ class KeyValueCache:
 
     def keep(self, rows: Tensor) -> None:
         """Hold only these rows from now on. ``rows``: (n,) int64 or (B,) bool."""
-        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+        self.held = self.held[:, :, rows]
 
 
 class Attention(nn.Module):
@@ -85,18 +95,6 @@ class Attention(nn.Module):
         if seen is not None:
             seen.append(weights.unflatten(0, (-1, self.heads)).detach())
         return self.projection(self._joined(weights @ v).flatten(0, 1))
-
-    def extend(self, x_BTD: Tensor, bias: Tensor | None, queries: slice, cache: KeyValueCache, layer: int) -> Tensor:
-        """Update of the tokens ``queries`` among T new ones, whose keys and values join the cache: (B * Q, D)."""
-        start, end = cache.length, cache.length + x_BTD.shape[1]
-        q, k, v = self._project(x_BTD, queries)
-        cache.keys[layer, :, :, start:end] = k.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        cache.values[layer, :, :, start:end] = v.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        keys, values = (held[layer, :, :, :end].flatten(0, 1) for held in (cache.keys, cache.values))
-        scores = torch.bmm(self._by_head(q) * self.scale, keys.transpose(1, 2))
-        if bias is not None:
-            scores += bias if bias.shape[0] == 1 else bias.repeat_interleave(self.heads, dim=0)
-        return self.projection(self._joined(torch.bmm(scores.softmax(-1), values)).flatten(0, 1))
 
     def _project(self, x_BTD: Tensor, queries: slice) -> tuple[Tensor, ...]:
         """Queries (B, Q, D), keys and values (B, T, D): in the last layer every token is a key, few are asked."""
@@ -147,12 +145,6 @@ class Block(nn.Module):
     ) -> Tensor:
         """(B, T, D) → (B, Q, D)."""
         return self._add(x_BTD[:, queries], self.attention(self.norm_1(x_BTD), bias, queries, seen), noise)
-
-    def extend(self, x_BTD: Tensor, bias: Tensor | None, queries: slice, cache: KeyValueCache, layer: int) -> Tensor:
-        """(B, T, D) of new tokens → (B, Q, D)."""
-        return self._add(
-            x_BTD[:, queries], self.attention.extend(self.norm_1(x_BTD), bias, queries, cache, layer), None
-        )
 
     def _add(self, residual_BQD: Tensor, update_ND: Tensor, noise: DropoutNoise | None) -> Tensor:
         """What attention and the feed-forward network add to the residual stream: (B, Q, D)."""
@@ -240,12 +232,40 @@ class CausalTransformer(nn.Module):
                 f"{tokens} tokens do not fit into a cache of {cache.capacity} that holds {cache.length}; clear it first"
             )
         bias = None if tokens == 1 and visible is None else _bias(tokens, cache.length, visible, x_BTD)
-        for layer, block in enumerate(self._blocks[:-1]):
-            x_BTD = block.extend(x_BTD, bias, slice(None), cache, layer)
-        last_bias = bias if bias is None else bias[:, queries]
-        x_BTD = self._blocks[-1].extend(x_BTD, last_bias, queries, cache, len(self.blocks) - 1)
+        activate = ACTIVATIONS[self.activation]
+        for layer, w in enumerate(cache.weights):
+            asked = queries if layer + 1 == len(cache.weights) else slice(None)
+            mixed_ND = self._extended(x_BTD, w, cache, layer, bias if bias is None else bias[:, asked], asked)
+            x_ND = x_BTD[:, asked].flatten(0, 1) + F.linear(mixed_ND, w.projection, w.projection_bias)
+            normed_ND = F.layer_norm(x_ND, w.gain_2.shape, w.gain_2, w.offset_2, self.norm.eps)
+            hidden_NF = activate(F.linear(normed_ND, w.expand, w.expand_bias))
+            x_ND = x_ND + F.linear(hidden_NF, w.contract, w.contract_bias)
+            x_BTD = x_ND.view(len(x_BTD), -1, self.width)
         cache.length += tokens
         return self.norm(x_BTD)
+
+    def _extended(
+        self, x_BTD: Tensor, w: Weights, cache: KeyValueCache, layer: int, bias: Tensor | None, asked: slice
+    ) -> Tensor:
+        """What attention of a layer mixes for the tokens ``asked``: (B * Q, D); keys and values join the cache."""
+        rows, tokens, width = x_BTD.shape
+        end, heads = cache.length + tokens, self.heads
+        normed_BTD = F.layer_norm(x_BTD, w.gain_1.shape, w.gain_1, w.offset_1, self.norm.eps)
+        if asked == slice(None):
+            qkv = F.linear(normed_BTD.view(-1, width), w.qkv, w.qkv_bias).view(rows, tokens, 3, heads, -1)
+            q_BQHK, kv_BT2HK = qkv[:, :, 0], qkv[:, :, 1:]
+        else:
+            q_ND = F.linear(normed_BTD[:, asked].flatten(0, 1), w.qkv[:width]) + w.qkv_bias[:width]
+            q_BQHK = q_ND.view(rows, -1, heads, width // heads)
+            kv_BT2HK = F.linear(normed_BTD, w.qkv[width:], w.qkv_bias[width:]).view(rows, tokens, 2, heads, -1)
+        cache.held[layer, :, :, :, cache.length : end] = kv_BT2HK.permute(2, 0, 3, 1, 4)
+        keys, values = cache.held[layer, :, :, :, :end].flatten(1, 2)
+        q_NQK = (q_BQHK * (width // heads) ** -0.5).transpose(1, 2).flatten(0, 1)
+        scores = torch.bmm(q_NQK, keys.transpose(1, 2))
+        if bias is not None:
+            scores += bias if bias.shape[0] == 1 else bias.repeat_interleave(heads, dim=0)
+        mixed_NQK = torch.bmm(scores.softmax(-1), values)
+        return mixed_NQK.view(rows, heads, -1, width // heads).transpose(1, 2).reshape(-1, width)
 
     def new_cache(self, rows: int, capacity: int, dtype: torch.dtype = torch.float32) -> KeyValueCache:
         """An empty cache for ``rows`` sequences of up to ``capacity`` tokens, on the device of the weights.
@@ -253,9 +273,9 @@ class CausalTransformer(nn.Module):
         ``dtype`` is the number format of the tokens that will extend it.
         """
         weight = self.norm.weight
-        shape = (len(self.blocks), rows, self.heads, capacity, self.width // self.heads)
-        keys = torch.empty(shape, dtype=dtype, device=weight.device)
-        return KeyValueCache(keys, torch.empty_like(keys))
+        shape = (len(self.blocks), 2, rows, self.heads, capacity, self.width // self.heads)
+        weights = [Weights(*(part.detach().to(dtype) for part in block.weights())) for block in self._blocks]
+        return KeyValueCache(torch.empty(shape, dtype=dtype, device=weight.device), weights)
 
 
 def _bias(tokens: int, before: int, visible: Tensor | None, like: Tensor) -> Tensor:
