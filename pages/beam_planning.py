@@ -5,7 +5,7 @@ import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.episode_choice import beam_cell_name, cell_names, to_the_lab
-from pages.shared.exports import csv_button, json_button
+from pages.shared.exports import csv_button, json_button, report_button
 from pages.shared.frame import (
     controls,
     empty_state,
@@ -197,3 +197,4 @@ if not presenting():
         st.markdown(":gray[Take away:]", width="content")
         csv_button(episodes, f"{name}-episodes", "Episodes as CSV")
         json_button(sweep.spec, f"{name}-spec", "Spec as JSON")
+        report_button(store, name)

@@ -6,7 +6,7 @@ import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.episode_choice import to_the_lab
-from pages.shared.exports import csv_button, json_button
+from pages.shared.exports import csv_button, json_button, report_button
 from pages.shared.frame import (
     bound,
     controls,
@@ -299,3 +299,4 @@ if not presenting():
         csv_button(data.calibration, f"{name}-calibration", "Calibration as CSV")
         csv_button(data.episodes, f"{name}-episodes", "Episodes as CSV")
         json_button(sweep.spec, f"{name}-spec", "Spec as JSON")
+        report_button(store, name)

@@ -12,6 +12,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from seqrl.config import Spec
+from seqrl.report import report
+from seqrl.store import Store
 
 
 def csv_button(table: pd.DataFrame | Callable[[], pd.DataFrame], name: str, label: str = "CSV") -> None:
@@ -46,6 +48,17 @@ def html_button(figure: go.Figure, name: str, label: str = "HTML") -> None:
         f"{name}.html",
         "text/html",
         "Download the chart as an interactive page; for a PNG use the camera above the chart",
+    )
+
+
+def report_button(store: Store, sweep: str) -> None:
+    """Download a sweep as one page with charts, tables, rendered episodes and specs; it opens without a network."""
+    _button(
+        "Report",
+        lambda: report(store, sweep).encode(),
+        f"{sweep}-report.html",
+        "text/html",
+        "Download everything as one page that opens anywhere: charts, tables, the rendered episodes, specs",
     )
 
 

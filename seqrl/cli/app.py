@@ -17,6 +17,7 @@ from seqrl.cli import demo as demo_commands
 from seqrl.cli.doctor import doctor
 from seqrl.cli.lab import attention, response, schedule
 from seqrl.cli.render import render
+from seqrl.cli.report import report_command
 from seqrl.cli.session import AsJson, Failure, Session, show
 from seqrl.cli.train import train
 from seqrl.config import explain
@@ -41,6 +42,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(demo_commands.app, name="demo")
 app.command("train")(train)
 app.command("render")(render)
+app.command("report")(report_command)
 app.command("attention")(attention)
 app.command("response")(response)
 sweeps.app.command("schedule")(schedule)

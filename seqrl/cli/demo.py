@@ -34,7 +34,7 @@ app = typer.Typer(help="The bundled demo.", no_args_is_help=True)
 
 COMMAND = "python -m seqrl demo build"
 
-SAMPLES = {"demo/cartpole": 40, "demo/graph": 1000, "demo/gamble": 4000}
+SAMPLES = {"demo/cartpole": 40, "demo/walks": 400, "demo/gamble": 4000}
 """Dataset → how many of its episodes the bundle keeps with all steps, for the lessons."""
 
 
