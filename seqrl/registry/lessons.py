@@ -145,7 +145,7 @@ def _context() -> Recipe:
             CARTPOLE.name,
             "dt",
             {"context_length": length},
-            {"steps": 700, "batch_size": 64},
+            {"steps": 500, "batch_size": 64},
             seed,
         )
         for length in CONTEXT_LENGTHS
@@ -163,7 +163,9 @@ def _context() -> Recipe:
 
 def _cloning() -> Recipe:
     """Imitating everything, imitating the best tenth, and asking."""
-    best = _run("demo/bc-best", CARTPOLE.name, "bc", {"top_fraction": 0.1})
+    best = BC.model_copy(
+        update={"name": "demo/bc-best", "model": BC.model.model_copy(update={"top_fraction": 0.1}), "preset": "custom"}
+    )
     sweep = ReturnSweepSpec(
         name="demo/cloning",
         runs=(DT.name, BC.name, best.name),
@@ -179,7 +181,7 @@ def _stitching() -> Recipe:
     # -3 and -4 are one exit apart: a small network hears the difference better than one linear map, the more so with
     # a scale of a few steps, and where one is says all that matters here.
     small = {"layers": 2, "heads": 2, "context_length": 1, "embedding": "mlp"}
-    training = {"steps": 900, "batch_size": 2048, "learning_rate": 5e-3, "validation_fraction": 0.0}
+    training = {"steps": 600, "batch_size": 2048, "learning_rate": 5e-3, "validation_fraction": 0.0}
     runs = (
         _run("demo/walks-dt", WALKS.name, "dt", {**small, "return_scale": 8.0}, training),
         _run("demo/walks-bc", WALKS.name, "bc", small, training),
