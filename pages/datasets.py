@@ -125,6 +125,9 @@ def outcome(job: JobRow) -> None:
         f"{name} is built: {count(facts.episodes, 'episode') if facts else ''}{mean}.", icon=":material/check_circle:"
     )
 
+    if job.message:
+        st.caption(f"Its job held {job.message}.")
+
     def look() -> None:
         """Go to the new dataset (before the widgets of the page are drawn)."""
         st.session_state["do"] = "Explore"

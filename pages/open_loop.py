@@ -53,6 +53,9 @@ if form_is_open("open.form", "evaluate", not known) and runs:
 running = [job.id for job in store.jobs(states=ACTIVE_STATES) if job.kind == "open_loop"]
 for job_id in dict.fromkeys([*st.session_state.get("open.jobs", ()), *running]):
     progress(job_id, f"open.{job_id}")
+    job = store.job(job_id)
+    if job.state == "succeeded" and job.message:
+        st.caption(f"Measuring {job.name} held {job.message}.")
 if not known:
     st.stop()
 

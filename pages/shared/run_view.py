@@ -31,6 +31,8 @@ def detail(store: Store, row: RunRow) -> None:
         cells.metric("Took" if row.finished else "Running for", duration(_seconds(row)) if row.started else "–")
         if row.message and row.state in ("failed", "interrupted", "running"):
             st.markdown(f"{icon} {row.message[:1].upper()}{row.message[1:]}")
+        elif row.message:
+            st.caption(f"Its job held {row.message}.")
         _actions(store, row)
         if not store.bundled(row.name):
             _notes(store, row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,3 +109,12 @@ def _has_token(process: psutil.Process, token: str) -> bool:
         return process.environ().get(TOKEN_VARIABLE) == token
     except (psutil.Error, OSError):
         return False  # gone, or somebody else's
+
+
+def largest_resident_bytes() -> int:
+    """The largest resident set that this process ever had, files that it mapped included."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):  # not Linux; the unit there is a byte
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

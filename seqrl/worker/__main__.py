@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -20,7 +21,7 @@ from seqrl.config import explain
 from seqrl.files import free_bytes
 from seqrl.jobs import Backend, LocalBackend, advance, can_resume, clean_up
 from seqrl.jobs.backend import OUTCOME_BYTES, OUTCOME_NAME
-from seqrl.jobs.process import ProcessIdentity
+from seqrl.jobs.process import ProcessIdentity, largest_resident_bytes
 from seqrl.store import JobState, Store
 from seqrl.worker.context import JobContext, Stopped
 
@@ -109,7 +110,7 @@ def carry_out(context: JobContext) -> tuple[JobState, str | None]:
         _keep_trace(context.store.job_folder(job.id))
         context.log(f"failed: {sentence}")
         return "failed", sentence
-    context.log("succeeded")
+    context.log(f"succeeded; at most {largest_resident_bytes() / 1e9:.2f} GB in memory")
     return "succeeded", None
 
 
@@ -167,7 +168,9 @@ def finish(context: JobContext, state: JobState, error: str | None) -> bool:
     try:
         if state != "succeeded":
             clean_up(store, store.job(job.id))
-        values = {"progress": 1.0, "message": ""} if state == "succeeded" else {"message": ""}
+        values: dict[str, Any] = {"message": ""}
+        if state == "succeeded":
+            values = {"progress": 1.0, "message": f"at most {largest_resident_bytes() / 1e9:.2f} GB in memory"}
         return store.transition(
             job.id, ["running"], state, attempt=job.attempt, error=error, heartbeat=store.now(), **values
         )
