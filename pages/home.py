@@ -7,6 +7,7 @@ from pages.shared.charts import chart
 from pages.shared.frame import empty_state, heading, open_store, presenting, style, two_columns
 from pages.shared.playground import grounds, playground
 from pages.shared.sweep_view import Measured, clip, dataset_returns, filmed, labels, measured
+from pages.shared.tour import start_button
 from pages.shared.videos import play
 from seqrl import plots
 from seqrl.store import SweepRow
@@ -66,6 +67,8 @@ with film_side:
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("Ask for a return yourself", type="primary", icon=":material/target:", key="home.sweep"):
             st.switch_page("pages/rtg_sweep.py", query_params={"sweep": sweep.name})
+        start_button()
+        st.page_link("pages/lessons.py", label="Lessons", icon=":material/school:")
         st.page_link("pages/datasets.py", label="Build a dataset", icon=":material/database:")
         st.page_link("pages/train.py", label="Train a model", icon=":material/model_training:")
 with chart_side:

@@ -1,0 +1,196 @@
+"""Every lesson over an empty home, one with records that its own jobs made, and a damaged one."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from pages.shared.lessons import records
+from pages.shared.lessons.glossary import TERMS
+from pages.shared.lessons.table import LESSONS
+from pages.shared.tour import STOPS
+from seqrl.registry import RECIPES
+from seqrl.store import Store
+from tests.in_process import do
+
+SLUGS = [lesson.slug for lesson in LESSONS]
+MEASURED = [lesson.slug for lesson in LESSONS if lesson.recipe]
+SMALL = {"embedding_dim": 16, "layers": 1, "heads": 1}
+QUICK = {"steps": 3, "batch_size": 8, "warmup_steps": 0, "threads": 1, "log_every": 1, "validate_every": 3}
+
+
+def shrink(recipe):
+    """The same experiment in a moment: few episodes, a tiny network, three steps."""
+    from dataclasses import replace
+
+    dataset = recipe.dataset.model_copy(update={"episodes": 40, "max_episode_steps": 60})
+
+    def tiny(run):
+        context = {"context_length": min(run.model.context_length, 4)}
+        bins = {"bins": 5} if run.model.kind == "tt" else {}
+        return run.model_copy(
+            update={
+                "model": run.model.model_copy(update=SMALL | context | bins),
+                "training": run.training.model_copy(update=QUICK),
+            }
+        )
+
+    spec = recipe.sweep
+    if hasattr(spec, "widths"):
+        planning = spec.planning.model_copy(update={"context": 2, "horizon": 2})
+        changes = {"widths": (0, 2), "horizons": (2,), "episodes": 2, "planning": planning}
+    else:
+        planning = spec.planning.model_copy(update={"context": 2, "horizon": 2, "beam_width": 2})
+        changes = {"targets": spec.targets[:2], "episodes": 2, "planning": planning}
+    return replace(recipe, dataset=dataset, runs=tuple(map(tiny, recipe.runs)), sweep=spec.model_copy(update=changes))
+
+
+@pytest.fixture(scope="module")
+def small():
+    """All recipes in small, everywhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        for key in list(RECIPES):
+            patch.setitem(RECIPES, key, shrink(RECIPES[key]))
+        yield
+
+
+@pytest.fixture(scope="module")
+def made(small, tmp_path_factory):
+    """A home in which a visitor ran every lesson; its jobs were queued as a page queues them."""
+    store = Store(tmp_path_factory.mktemp("lessons") / "home", bundle=tmp_path_factory.mktemp("nothing"))
+    for key in ("asking", "context", "cloning", "stitching", "luck", "planning"):
+        store.set_setting(f"lesson.{key}", records._free_attempt(store, key))
+        while due := records.due(store, records.own_recipe(store, key)):
+            for job in due:
+                do(store, job)
+    from seqrl.config import RenderJob, RenderSpec
+
+    sweep = records.own_recipe(store, "asking").sweep.name
+    do(store, RenderJob(spec=RenderSpec(sweep=sweep, episode_id=0)))
+    return store
+
+
+def open_lesson(slug):
+    """A lesson, drawn once inside the app."""
+    app = AppTest.from_file("../../app.py", default_timeout=60).run()
+    app.switch_page("pages/lessons.py")
+    app.query_params["lesson"] = slug
+    app.run()
+    assert not app.exception, app.exception[0].message
+    return app
+
+
+@pytest.fixture
+def visited(made, home, monkeypatch):
+    """The app over that home."""
+    monkeypatch.setenv("SEQRL_HOME", str(made.home))
+    return made
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_without_records_a_lesson_says_so_and_has_one_button_that_makes_them(slug, home):
+    app = open_lesson(slug)
+    assert not app.error
+    keys = [str(button.key) for button in app.button]
+    making = [key for key in keys if key.startswith(("lesson.run.", "empty."))]
+    assert len(making) == 1
+    assert any("Not on this machine yet" in text.value for text in app.markdown)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_with_records_a_lesson_draws_its_picture_and_says_what_to_notice(slug, visited):
+    app = open_lesson(slug)
+    assert not app.error
+    assert not app.warning
+    assert any("What to notice" in text.value for text in app.markdown)
+    assert not any("Not on this machine yet" in text.value for text in app.markdown)
+
+
+@pytest.mark.parametrize("slug", ["return-to-go", "context", "glossary"])
+def test_a_damaged_database_is_one_sentence_with_a_remedy(slug, home):
+    home.mkdir()
+    (home / "seqrl.db").write_bytes(b"this is not a database" * 100)
+    app = AppTest.from_file("../../app.py", default_timeout=30).run()
+    app.switch_page("pages/lessons.py")
+    app.query_params["lesson"] = slug
+    app.run()
+    assert not app.exception
+    assert [error.value for error in app.error if "restore it from a copy" in error.value]
+
+
+def test_jobs_are_queued_in_an_order_that_can_be_carried_out(small, tmp_path):
+    store = Store(tmp_path / "home", bundle=tmp_path / "nothing")
+    store.set_setting("lesson.luck", "")
+    recipe = records.own_recipe(store, "luck")
+    stages = []
+    while due := records.due(store, recipe):
+        stages.append([job.kind for job in due])
+        for job in due:
+            do(store, job)
+    assert stages == [["dataset"], ["train"], ["sweep_rtg"]]
+    assert store.sweep("my-luck").state == "succeeded"
+    assert records._free_attempt(store, "luck") == "-2"
+
+
+def test_what_runs_is_what_made_the_bundled_records_but_for_the_names(tmp_path):
+    store = Store(tmp_path / "home", bundle=tmp_path / "nothing")
+    for key, recipe in RECIPES.items():
+        own = recipe.under(records.own_names(store, key, ""))
+        for ours, theirs in zip((*own.runs, own.sweep), (*recipe.runs, recipe.sweep), strict=True):
+            assert ours.name.startswith("my-")
+            plain = {"name", "runs", "dataset"}
+            assert ours.model_dump(exclude=plain) == theirs.model_dump(exclude=plain)
+
+
+def test_a_discount_changes_the_return_to_go(visited):
+    app = open_lesson("return-to-go")
+    before = [text.value for text in app.markdown]
+    app.slider(key="rtg.discount").set_value(0.9).run()
+    assert any("γ = 0.9" in text.value for text in app.markdown)
+    assert [text.value for text in app.markdown] != before
+
+
+def test_a_lower_temperature_leaves_fewer_episodes(visited):
+    app = open_lesson("path-integral")
+
+    def worth():
+        told = next(text.value for text in app.markdown if "worth only" in text.value)
+        return int(told.split("worth only ")[1].split(" episode")[0].replace("\u2009", ""))
+
+    app.slider(key="paths.t").set_value(1.0).run()
+    high = worth()
+    app.slider(key="paths.t").set_value(-2.0).run()
+    assert worth() < high
+
+
+def test_the_glossary_finds_a_term_and_says_when_there_is_none(home):
+    app = open_lesson("glossary")
+    assert sum(text.value.startswith("**") for text in app.markdown) == len(TERMS)
+    app.text_input(key="term").set_value("horizon").run()
+    assert any("**beam search**" in text.value for text in app.markdown)
+    app.text_input(key="term").set_value("xyz").run()
+    assert "No term is like “xyz”" in app.info[0].value
+
+
+def test_every_term_source_and_recipe_of_a_lesson_exists():
+    assert len(LESSONS) == 11
+    assert len(set(SLUGS)) == 11
+    for lesson in LESSONS:
+        assert set(lesson.terms) <= TERMS.keys()
+        assert lesson.recipe is None or lesson.recipe in RECIPES
+        assert lesson.sources
+        assert lesson.formula
+        assert lesson.symbols
+
+
+def test_next_and_back_walk_through_the_lessons(visited):
+    app = open_lesson("return-to-go")
+    app.button(key="lesson.next").click().run()
+    assert "low-middle-high" in app.query_params["lesson"]
+    app.button(key="lesson.back").click().run()
+    assert "return-to-go" in app.query_params["lesson"]
+    assert app.button(key="lesson.back").disabled
+
+
+def test_the_tour_stops_at_pages_and_states_that_exist():
+    assert 6 <= len(STOPS) <= 8
+    for stop in STOPS:
+        assert stop.query.get("lesson", SLUGS[0]) in SLUGS
