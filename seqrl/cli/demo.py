@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from seqrl import jobs
 from seqrl.cli.session import AsJson, Session, show
 from seqrl.config import (
     BeamSweepJob,
@@ -26,7 +27,7 @@ from seqrl.config import (
 )
 from seqrl.jobs import Backend
 from seqrl.registry import RECIPES, Recipe
-from seqrl.store import Store
+from seqrl.store import JobRow, Store
 from seqrl.store.base import PACKAGED_BUNDLE
 from seqrl.store.export import EPISODES_WITH_PROBABILITIES, export_bundle, in_last_point
 
@@ -171,7 +172,17 @@ def shown_episode(store: Store, shown: Shown | ShownPlan) -> int:
 
 
 def _ensure(here: Session, job: JobSpec) -> None:
-    """Carry a job out unless this home has its result already."""
-    if any(row.job == job for row in here.store.jobs(["succeeded"])):
+    """Carry a job out unless this home has its result already; go on with what was interrupted."""
+
+    def done(row: JobRow) -> None:
+        typer.echo(f"{row.kind} {row.name}", err=True)
+
+    jobs.reconcile(here.store, here.backend)
+    same = [row for row in here.store.jobs() if row.job == job]
+    if any(row.state == "succeeded" for row in same):
         return
-    here.run(job, as_json=False, detach=False, on_success=lambda row: typer.echo(f"{row.kind} {row.name}", err=True))
+    stopped = next((row for row in same if jobs.can_resume(here.store, row)), None)
+    if stopped is not None:
+        here.follow(jobs.resume(here.store, stopped.id, here.backend), as_json=False, detach=False, on_success=done)
+        return
+    here.run(job, as_json=False, detach=False, on_success=done)

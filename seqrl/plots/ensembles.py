@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from seqrl.plots.format import count, enumerate_words, number, percent
+from seqrl.plots.format import count, number, percent
 from seqrl.plots.layout import MOST_DIRECT_LABELS, EndLabel, add_end_labels, label_margin, log_ticks
 from seqrl.plots.sentences import sentence
 from seqrl.plots.template import Style, Theme, new_figure, note, translucent
@@ -252,9 +252,5 @@ def choices(info: ChoicesInfo, theme: Theme = "light", present: bool = False) ->
 
 @sentence.register
 def _(info: ChoicesInfo) -> str:
-    told = [
-        f"{name} looks like {number(info.promised[name])} and gets {number(info.delivered[name])}"
-        for name in info.shares
-    ]
-    text = enumerate_words(told)
-    return f"{text[:1].upper()}{text[1:]}."
+    told = [f"{name}: {number(info.promised[name])}, {number(info.delivered[name])}" for name in info.shares]
+    return f"Return promised, and delivered, by {'; '.join(told)}."

@@ -111,14 +111,11 @@ def return_to_go(info: ReturnToGoInfo, theme: Theme = "light", present: bool = F
 def _(info: ReturnToGoInfo) -> str:
     if not len(info.rewards):
         return "The episode has no step."
-    start = (
-        f"At step {info.step}, {number(info.collected)} is collected and {number(info.to_come)} is still to come: "
-        f"that is the return-to-go"
-    )
+    start = f"At step {info.step}, {number(info.collected)} is collected and {number(info.to_come)} is still to come"
     if info.discount == 1:
-        return f"{start}."
+        return f"{start}: its return-to-go."
     here = float(info.returns_to_go[info.step])
     return (
-        f"{start} while every reward counts alike. With γ = {info.discount:g} a reward counts less the later it comes, "
-        f"and the return-to-go is {number(here)}."
+        f"{start}. With γ = {info.discount:g} a reward counts less the later it comes, and the return-to-go is "
+        f"{number(here)}."
     )

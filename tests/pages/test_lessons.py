@@ -155,9 +155,10 @@ def test_a_lower_temperature_leaves_fewer_episodes(visited):
         told = next(text.value for text in app.markdown if "worth only" in text.value)
         return int(told.split("worth only ")[1].split(" episode")[0].replace("\u2009", ""))
 
-    app.slider(key="paths.t").set_value(1.0).run()
+    name = app.selectbox(key="paths.data").value
+    app.select_slider(key=f"paths.t.{name}").set_value(1.0).run()
     high = worth()
-    app.slider(key="paths.t").set_value(-2.0).run()
+    app.select_slider(key=f"paths.t.{name}").set_value(-2.0).run()
     assert worth() < high
 
 

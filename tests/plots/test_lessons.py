@@ -72,7 +72,7 @@ def test_choices_say_what_was_promised_and_what_came():
         ["round 1", "round 2"], "bet", {"the data": np.array([0.5, np.nan])}, {"the data": 2.0}, {"the data": 1.5}
     )
     assert lines(plots.choices(info))["the data"].y[0] == 0.5
-    assert plots.sentence(info) == "The data looks like 2 and gets 1.5."
+    assert plots.sentence(info) == "Return promised, and delivered, by the data: 2, 1.5."
 
 
 def test_a_walk_and_the_shortest_way_are_drawn_on_the_graph():

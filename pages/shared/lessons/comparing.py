@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import streamlit as st
 
@@ -16,9 +18,16 @@ from seqrl.store import NotFound, Store, SweepRow
 
 
 def sweep_chart(
-    store: Store, sweep: SweepRow, data: Measured, key: str, *, runs: list[str] | None = None, decoding: str = "Both"
+    store: Store,
+    sweep: SweepRow,
+    data: Measured,
+    key: str,
+    *,
+    runs: list[str] | None = None,
+    decoding: str = "Both",
+    names: Mapping[str, str] | None = None,
 ) -> None:
-    """Achieved against target return of some runs and decodings of a sweep."""
+    """Achieved against target return of some runs and decodings of a sweep; ``names`` replaces the runs' own."""
     points, episodes = data.points, data.episodes
     if runs is not None:
         points, episodes = points[points["run"].isin(runs)], episodes[episodes["run"].isin(runs)]
@@ -28,7 +37,7 @@ def sweep_chart(
     info = plots.rtg_sweep_info(
         points,
         kinds=data.kinds,
-        labels=labels(data.kinds),
+        labels=names or labels(data.kinds),
         episodes=episodes,
         dataset_returns=dataset_returns(store, sweep),
     )
@@ -111,7 +120,8 @@ def context(store: Store) -> Told:
         chart(plots.seeds(info, *style()), "lesson-context", f"{title} against context length", told, table=table)
     with right:
         runs = [run for run, length in lengths.items() if str(length) == shown]
-        sweep_chart(store, sweep, data, f"lesson-context-k{shown}", runs=runs)
+        seeds = {run: f"seed {store.run(run).spec.seed}" for run in runs}
+        sweep_chart(store, sweep, data, f"lesson-context-k{shown}", runs=runs, names=seeds)
     best = int(of_errors.means.argmin())
     ranges = [float(np.ptp(group)) for group in of_errors.values]
     spec = store.run(next(iter(lengths))).spec
@@ -120,8 +130,8 @@ def context(store: Store) -> Told:
     return Told(
         f"On average K = {length} lands nearest, {error} from the request; seeds of one and the same K differ by up to "
         f"{number(max(ranges))}. What is seen contains the speeds already, so it is not the pole that has to be "
-        f"remembered; a longer history shows *how this player plays*. Each training here is short ({work}), so that "
-        "twelve of them take minutes.",
+        f"remembered; a longer history shows *how this player plays*. But a window of 20 steps also holds 20 times "
+        f"as many examples as one of 1, so longer contexts have learned from more. Each training is short ({work}).",
         (Link("Open this sweep", "pages/rtg_sweep.py", {"sweep": sweep.name}, ":material/target:"),),
         command(sweep),
     )

@@ -144,10 +144,15 @@ def path_integral(store: Store) -> Told:
         episodes = tables[name]
         returns = episodes["achieved_return"].to_numpy(float)
         span = float(np.ptp(returns)) or 1.0
-        power = st.slider(
-            "Temperature T, as a power of ten of the range of returns", -2.5, 1.5, -0.5, 0.1, key="paths.t",
-            bind="query-params", width=330,
-        )  # fmt: skip
+        powers = [round(-2.5 + 0.1 * i, 1) for i in range(41)]
+        power = st.select_slider(
+            "Temperature T",
+            powers,
+            -0.7,
+            format_func=lambda power: number(span * 10.0**power),
+            key=f"paths.t.{name}",
+            width=330,
+        )
         temperature = span * 10.0**power
         low, high = float(returns.min()), float(returns.max())
         target = float(

@@ -72,7 +72,12 @@ def three_requests(store: Store) -> Told:
     chosen = targets
     if len(targets) > 3:
         chosen = st.multiselect(
-            "Requests", targets, [targets[0], targets[len(targets) // 2], targets[-1]], max_selections=3, key="three.of"
+            "Requests",
+            targets,
+            [targets[0], targets[len(targets) // 2], targets[-1]],
+            format_func=number,
+            max_selections=3,
+            key="three.of",
         )
     rows = [data.episodes[data.episodes["episode_id"] == videos[target]].iloc[0] for target in sorted(chosen)]
     if not rows:

@@ -96,7 +96,7 @@ def stitching(store: Store) -> Told:
     told = (
         f"Only {direct} of {count(len(taken), 'random walk')} happened to take a shortest way, yet together they show "
         f"every edge: search over those edges needs {number(float(graph.distances[finite].mean()))} steps on average, "
-        f"the walks {number(float(taken.mean()))} (cut off at 50)."
+        f"the walks {number(float(taken.mean()))}."
     )
     links = [Link("Look at the walks", "pages/datasets.py", {"dataset": name})]
     try:
@@ -144,7 +144,7 @@ def luck(store: Store) -> Told:
     asked = data.episodes[data.episodes["target"].notna()]
     target = st.select_slider(
         "Ask for a return of", sorted(asked["target"].unique()), value=float(asked["target"].max()), key="luck.target",
-        width=420,
+        width=420, format_func=number,
     )  # fmt: skip
     left, right = two_columns()
     with left:
