@@ -1,5 +1,7 @@
 """The answer to the request that was made is the answer that was given; attention is what the network computes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,14 @@ import torch
 from seqrl.checkpoints import Checkpoint, save_checkpoint
 from seqrl.config import ReturnSweepSpec, RunSpec, TrajectoryTransformerSpec
 from seqrl.evaluation import return_sweep
-from seqrl.probe import History, Probe
+from seqrl.probe import (
+    History,
+    Probe,
+    changed_observations,
+    observation_dimensions,
+    observation_value,
+    suggested_values,
+)
 from tests.acting import actor_for, facts_for
 
 
@@ -146,3 +155,44 @@ def test_what_cannot_be_asked_is_a_sentence():
     planner = RunSpec(name="tt", dataset="data", model=TrajectoryTransformerSpec())
     with pytest.raises(ValueError, match="the run tt plans instead of answering a target"):
         Probe(actor.model, planner, actor.facts)
+
+
+def test_another_sight_is_what_the_run_says_when_it_sees_it():
+    actor = actor_for(facts_for("CartPole-v1"))
+    record = longest(actor, decodings=("sampled",))
+    probe = Probe(*actor)
+    history = History.of(record, probe.facts)
+    step, angle = record.length - 1, history.observations[record.length - 1][2]
+    curve = probe.response_to_observation(history, step, "pole angle", [angle, angle + 0.3])
+    assert curve.varied == "pole angle"
+    assert np.allclose(curve.probabilities[0], record.action_probabilities[step], atol=1e-5)
+    changed = history.observations.copy()
+    changed[step, 2] += 0.3
+    other = dataclasses.replace(history, observations=changed)
+    again = probe.response_curve(other, step, [record.returns_to_go[step]])
+    assert np.allclose(curve.probabilities[1], again.probabilities[0], atol=1e-6)
+
+
+def test_values_of_one_dimension_leave_the_others_alone():
+    facts = facts_for("CartPole-v1")
+    seen = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
+    changed = changed_observations(facts, seen, "pole angle", [-1.0, 2.0])
+    assert np.allclose(changed, [[0.1, 0.2, -1.0, 0.4], [0.1, 0.2, 2.0, 0.4]])
+    assert observation_value(facts, seen, "pole angle") == pytest.approx(0.3)
+    tried = suggested_values(facts, seen, "pole angle")
+    assert tried[0] <= 0.3 <= tried[-1]
+    with pytest.raises(ValueError, match="there is no dimension named pole; choose one of cart position"):
+        changed_observations(facts, seen, "pole", [0.0])
+
+
+def test_a_discrete_observation_is_changed_as_a_whole():
+    facts = facts_for("seqrl/GraphWalk-v0")
+    (state,) = observation_dimensions(facts)
+    seen = np.eye(facts.observation.size, dtype=np.float32)[3]
+    assert observation_value(facts, seen, state) == 3
+    changed = changed_observations(facts, seen, state, [0, 5])
+    assert np.array_equal(changed.argmax(axis=1), [0, 5])
+    assert np.array_equal(changed.sum(axis=1), [1, 1])
+    assert len(suggested_values(facts, seen, state)) == facts.observation.size
+    with pytest.raises(ValueError, match=r"state is 0\.5 but has the values 0 to"):
+        changed_observations(facts, seen, state, [0.5])

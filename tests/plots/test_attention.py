@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from seqrl import plots
 from seqrl.plots import attention, attention_grid, attention_info, sentence
 
 from .synthetic import attention_weights
@@ -70,3 +71,26 @@ def test_one_token():
     info = attention_info(np.ones((1, 1, 1, 1)), ["s"], [0])
     assert attention(info).data[0].z[0][0] == 1.0
     assert "100% of its attention to states, most to a token of its own step" in sentence(info)
+
+
+def test_every_head_is_a_row_over_the_tokens_it_may_see():
+    weights = np.random.default_rng(0).dirichlet(np.ones(8), size=(2, 3, 3))
+    kinds, steps = ("R", "s", "a", "R", "s", "a", "R", "s"), [4, 4, 4, 5, 5, 5, 6, 6]
+    info = plots.attention_info(weights, kinds, steps, layer=1, head=2)
+    figure = plots.attention_heads(info)
+    (heat,) = figure.data
+    assert np.allclose(heat.z, weights[:, :, -1].reshape(6, 8))
+    assert list(figure.layout.yaxis.ticktext)[4] == "layer 2, head 2"
+    assert heat.customdata[5][0] == 5
+    (frame,) = [shape for shape in figure.layout.shapes if shape.name == "chosen"]
+    assert (frame.y0, frame.y1) == (4.5, 5.5)
+    table = plots.attention_table(info)
+    assert list(table.columns) == ["layer", "head", *info.tokens]
+    assert np.allclose(table.iloc[5, 2:].astype(float), weights[1, 2, -1])
+
+
+def test_tokens_may_be_named_by_their_dimension():
+    weights = np.ones((1, 1, 2, 2)) / 2
+    info = plots.attention_info(weights, ("s", "s"), [3, 3], names=("angle", "speed"))
+    assert info.tokens == ("angle 3", "speed 3")
+    assert "speed 3 gives 100% of its attention to states" in plots.sentence(info)

@@ -59,3 +59,14 @@ def test_a_mean_over_many_steps_says_so():
     figure = response_curve(info)
     assert figure.layout.xaxis.title.text == "return asked for (reward)"
     assert figure.layout.yaxis.title.text == "mean action"
+
+
+def test_a_dimension_of_what_is_seen_is_named_on_the_axis_and_in_the_sentence():
+    responses = np.array([[0.9, 0.1], [0.4, 0.6]])
+    info = response_curve_info(np.array([-0.2, 0.2]), responses, ("left", "right"), present=0.1, varied="pole angle")
+    figure = response_curve(info)
+    assert figure.layout.xaxis.title.text == "pole angle"
+    told = "With pole angle from −0.2 to 0.2, the probability of “left” goes from 0.9 to 0.4, all else as it was."
+    assert sentence(info) == told
+    same = response_curve_info(np.array([-0.2, 0.2]), responses[:1].repeat(2, 0), ("left", "right"), varied="speed")
+    assert sentence(same) == "The model does the same whatever speed is, from −0.2 to 0.2."
