@@ -31,46 +31,61 @@ from seqrl.registry import environment_row
 _SMALL = {"embedding_dim": 64, "layers": 2, "heads": 2, "dropout": 0.1}
 _TRAINING = {"batch_size": 64, "learning_rate": 1e-3, "validation_fraction": 0.0}
 
-_WALKS = 20_000
-# A walk's returns-to-go are worth what its neighbours' are not: -3 and -4 are one exit apart. A small network hears
-# that better than one linear map, and nothing is random enough to need dropout.
-_WALKER = {"embedding_dim": 64, "layers": 2, "heads": 2, "dropout": 0.0, "embedding": "mlp", "context_length": 1}
-_WALK_TRAINING = {"batch_size": 2048, "learning_rate": 5e-3, "validation_fraction": 0.0}
+# Divided by the longest walk, neighbouring requests near the goal would hardly differ.
+_WALK_SCALE = {"return_scale": 3.0}
+_WALKER = {"embedding_dim": 64, "layers": 1, "dropout": 0.0}
+_WALK_TRAINING = {"learning_rate": 5e-3, "validation_fraction": 0.0}
+_WALKERS: dict[str, dict[str, Any]] = {
+    "BC": _WALKER | {"kind": "bc", "context_length": 1},
+    "%BC, best 10 %": _WALKER | {"kind": "bc", "context_length": 1, "top_fraction": 0.1},
+    "RvS": {"kind": "rvs", "embedding_dim": 128, "layers": 2, "dropout": 0.0} | _WALK_SCALE,
+    "DT, K = 1": _WALKER | _WALK_SCALE | {"kind": "dt", "return_head": "bins", "context_length": 1},
+    "DT, K = 10": _WALKER | _WALK_SCALE | {"kind": "dt", "return_head": "bins", "context_length": 10},
+}
 
 
-def graph(bench: Workbench, steps: int = 1500, episodes: int = 200, walks: int = _WALKS) -> list[dict[str, Any]]:
+def graph(
+    bench: Workbench, steps: int = 400, episodes: int = 200, sizes: Sequence[int] = (1000, 10_000)
+) -> list[dict[str, Any]]:
     """From which share of the start nodes a model finds a shortest way, having seen random walks alone.
 
-    Walks that the time limit cut off are left out: one step before the limit their return-to-go is -1, wherever they
-    are. The best return differs between start nodes, so each is asked for its own; "left to choose" knows none.
+    The best return differs between start nodes, so each is asked for its own; "left to choose" knows none. Walks that
+    the time limit cut off are left out: one step before the limit their return-to-go is -1, wherever they are, and
+    what a model learns from that is shown in a line of its own.
     """
     limit = environment_row("seqrl/GraphWalk-v0").max_episode_steps or 1
-    bench.dataset("walks", "seqrl/GraphWalk-v0", walks, {"random": 1.0})
-    bench.derive("arrived", ["walks"], maximum_length=limit - 1)
-    scale = {"return_scale": 8.0}
-    models: dict[str, dict[str, Any]] = {
-        "BC": _WALKER | {"kind": "bc"},
-        "%BC, best 10 %": _WALKER | {"kind": "bc", "top_fraction": 0.1},
-        "RvS": {"kind": "rvs", "embedding_dim": 256, "layers": 3, "dropout": 0.0} | scale,
-        "DT": _WALKER | scale | {"kind": "dt", "return_head": "bins"},
-    }
-    distances = make_graph().distances
-    best = [-float(distance) for distance in range(1, int(distances.max()) + 1)]
     rows = []
-    for label, model in models.items():
-        run = bench.train(f"walks-{model['kind']}-{len(rows)}", "arrived", model, steps=steps, **_WALK_TRAINING)
-        settings = {"decodings": ("greedy",), "model_chooses": "return_head" in model, "optimism": 30.0}
-        table = _with_starts(bench.sweep(f"{run}-rtg", [run], best, episodes, **settings))
-        if model["kind"] == "bc":
-            rows.append(_walks_row(label, table))
-            continue
-        rows.append(_walks_row(f"{label}, asked for the start's best", table[table["target"] == -table["shortest"]]))
-        rows.append(_walks_row(f"{label}, asked for −1", table[table["target"] == -1.0]))
-        if "return_head" in model:
-            rows.append(_walks_row(f"{label}, left to choose", table[table["target"].isna()]))
-    away = np.delete(distances, make_graph().goal)
-    shortest = {"shortest way found": "100 %", "goal reached": "100 %", "steps": f"{away.mean():.1f}"}
-    return [*rows, {"model": "shortest ways"} | shortest]
+    for size in sizes:
+        bench.dataset(f"walks-{size}", "seqrl/GraphWalk-v0", size, {"random": 1.0})
+        facts = bench.derive(f"arrived-{size}", [f"walks-{size}"], maximum_length=limit - 1)
+        about = {"random walks": f"{size:,}", "of them arrived": f"{facts.episodes:,}"}
+        for number, (label, model) in enumerate(_WALKERS.items()):
+            rows += [about | row for row in _walks(bench, f"arrived-{size}", number, label, model, steps, episodes)]
+        label = "DT, K = 1"
+        kept = _walks(bench, f"walks-{size}", 0, f"{label}, learnt from all walks", _WALKERS[label], steps, episodes)
+        rows += [about | row for row in kept]
+    away = np.delete(make_graph().distances, make_graph().goal)
+    ideal = {"model": "shortest ways", "shortest way found": "100 %", "goal reached": "100 %"}
+    return [*rows, {"random walks": "", "of them arrived": ""} | ideal | {"steps": f"{away.mean():.1f}"}]
+
+
+def _walks(
+    bench: Workbench, dataset: str, number: int, label: str, model: dict[str, Any], steps: int, episodes: int
+) -> list[dict[str, Any]]:
+    """Train a model on walks, ask it, and say from where it found a shortest way."""
+    windows = {"batch_size": max(1, 1024 // model.get("context_length", 1))}
+    run = bench.train(f"{dataset}-{number}", dataset, model, steps=steps, **_WALK_TRAINING | windows)
+    best = [-float(distance) for distance in range(1, int(make_graph().distances.max()) + 1)]
+    chooses = "return_head" in model
+    settings = {"decodings": ("greedy",), "model_chooses": chooses, "optimism": 30.0}
+    table = _with_starts(bench.sweep(f"{run}-rtg", [run], best, episodes, **settings))
+    if model["kind"] == "bc":
+        return [_walks_row(label, table)]
+    rows = [
+        _walks_row(f"{label}, asked for the start's best", table[table["target"] == -table["shortest"]]),
+        _walks_row(f"{label}, asked for −1", table[table["target"] == -1.0]),
+    ]
+    return [*rows, _walks_row(f"{label}, left to choose", table[table["target"].isna()])] if chooses else rows
 
 
 def _with_starts(table: pd.DataFrame) -> pd.DataFrame:
@@ -93,30 +108,36 @@ def _walks_row(label: str, table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-# Two of a hundred random episodes are rewarded, so the request changes the loss in its third decimal: it takes large
-# batches to hear it at all, and a small network not to learn twenty lucky episodes by heart.
-_DOORS = {"embedding_dim": 32, "layers": 1, "heads": 2, "dropout": 0.1}
-_DOOR_TRAINING = {"learning_rate": 1e-2, "validation_fraction": 0.0}
+# One or two of a hundred random episodes are rewarded, so a request changes the loss in its third decimal: it takes
+# large batches to be heard at all, and a loud return token.
+_DOORS = {"embedding_dim": 64, "layers": 1, "dropout": 0.0}
+_DOOR_TRAINING = {"learning_rate": 5e-3, "validation_fraction": 0.0}
+_DOOR_BATCH = 2048
+_DOOR_MODELS: dict[str, dict[str, Any]] = {
+    "DT, K = 1": _DOORS | {"kind": "dt", "rtg_gain": 30.0, "context_length": 1},
+    "DT, K = 22": _DOORS | {"kind": "dt", "rtg_gain": 30.0, "context_length": 22},
+    "BC": _DOORS | {"kind": "bc", "context_length": 1},
+    "RvS": {"kind": "rvs", "embedding_dim": 128, "layers": 2, "dropout": 0.0, "return_scale": 0.2},
+}
 
 
 def key(
-    bench: Workbench, steps: int = 1500, episodes: int = 200, sizes: Sequence[int] = (1000, 10_000)
+    bench: Workbench,
+    steps: int = 1000,
+    episodes: int = 200,
+    data: Sequence[tuple[int, int]] = ((1000, 0), (1000, 1), (1000, 2), (10_000, 0)),
 ) -> list[dict[str, Any]]:
-    """Success of models that are asked for the reward, from random episodes alone."""
-    models: dict[str, dict[str, Any]] = {
-        "DT, K = 1": _DOORS | {"kind": "dt", "rtg_gain": 5.0, "context_length": 1},
-        "DT, K = 22": _DOORS | {"kind": "dt", "rtg_gain": 5.0, "context_length": 22},
-        "BC": _DOORS | {"kind": "bc", "context_length": 1},
-        "RvS": {"kind": "rvs", "embedding_dim": 64, "layers": 2, "return_scale": 0.2},
-    }
+    """Success of models that are asked for the reward, from random episodes alone: ``data`` is (episodes, seed)."""
     rows = []
-    for size in sizes:
-        facts = bench.dataset(f"rooms-{size}", "seqrl/KeyToDoor-v0", size, {"random": 1.0})
-        for number, (label, model) in enumerate(models.items()):
-            windows = {"batch_size": max(1, 2048 // model.get("context_length", 1))}
-            run = bench.train(f"rooms-{size}-{number}", f"rooms-{size}", model, steps=steps, **_DOOR_TRAINING | windows)
+    for size, seed in data:
+        name = f"rooms-{size}-{seed}"
+        facts = bench.dataset(name, "seqrl/KeyToDoor-v0", size, {"random": 1.0}, seed=seed)
+        for number, (label, model) in enumerate(_DOOR_MODELS.items()):
+            windows = {"batch_size": max(1, _DOOR_BATCH // model.get("context_length", 1))}
+            run = bench.train(f"{name}-{number}", name, model, steps=steps, **_DOOR_TRAINING | windows)
             table = bench.sweep(f"{run}-rtg", [run], [1.0], episodes)
-            row = {"model": label, "random episodes": f"{size:,}", "of them rewarded": f"{facts.returns.mean:.1%}"}
+            rewarded = f"{round(facts.returns.mean * size)} of {size:,} (seed {seed})"
+            row = {"model": label, "rewarded among the random episodes": rewarded}
             for decoding in ("greedy", "sampled"):
                 achieved = table[table["decoding"] == decoding]["achieved_return"]
                 row[f"success, {decoding} (%)"] = with_interval(100 * achieved)
