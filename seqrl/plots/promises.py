@@ -22,12 +22,12 @@ class PromisedReturnInfo(NamedTuple):
     Attributes:
         promised: (T,) predicted by the best future at each step, reward units, NaN where nothing was predicted.
         collected: (T,) real rewards from each step on, reward units.
-        bias: mean of promised minus collected; NaN when nothing was predicted.
+        error: mean distance of promised from collected; NaN when nothing was predicted.
     """
 
     promised: np.ndarray
     collected: np.ndarray
-    bias: float
+    error: float
 
 
 def promised_return_info(promised: np.ndarray, rewards: np.ndarray) -> PromisedReturnInfo:
@@ -40,8 +40,8 @@ def promised_return_info(promised: np.ndarray, rewards: np.ndarray) -> PromisedR
     promised = np.asarray(promised, dtype=np.float64)
     collected = np.cumsum(np.asarray(rewards, dtype=np.float64)[::-1])[::-1]
     known = np.isfinite(promised)
-    bias = float((promised - collected)[known].mean()) if known.any() else math.nan
-    return PromisedReturnInfo(promised, collected, bias)
+    error = float(np.abs(promised - collected)[known].mean()) if known.any() else math.nan
+    return PromisedReturnInfo(promised, collected, error)
 
 
 def promised_return(info: PromisedReturnInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
@@ -87,6 +87,4 @@ def _(info: PromisedReturnInfo) -> str:
         f"At step {number(first)} the best future promised {number(info.promised[first])}, and "
         f"{number(info.collected[first])} came"
     )
-    amount = number(abs(info.bias))
-    way = "too much" if info.bias > 0 else "too little"
-    return f"{told}; over the episode it promised {amount} {way} on average."
+    return f"{told}; over the episode its promises are off by {number(info.error)} on average."
