@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -56,6 +57,16 @@ def _steps(home: str, sweep: str, created: float, episode_id: int) -> dict[str, 
     return open_store().episode_steps(sweep, episode_id)
 
 
+@st.cache_data(max_entries=128, show_spinner=False)
+def _film(home: str, sweep: str, created: float, episode_id: int) -> Path:
+    return open_store().media_path(sweep, episode_id)
+
+
+def film(sweep: SweepRow, episode_id: int) -> Path:
+    """Where the video of an episode is, or will be; its name follows from what it shows, so it is found once."""
+    return _film(os.environ.get("SEQRL_HOME", ""), sweep.name, sweep.created, episode_id)
+
+
 def recorded(sweep: SweepRow, row: pd.Series) -> dict[str, np.ndarray]:
     """The per-step arrays of an episode, read once."""
     return _steps(os.environ.get("SEQRL_HOME", ""), sweep.name, sweep.created, int(row["episode_id"]))
@@ -68,7 +79,7 @@ def lab_episode(sweep: SweepRow, row: pd.Series) -> LabEpisode:
     steps = recorded(sweep, row)
     colour = family_colour(kind_of(run), theme())
     return LabEpisode(
-        path=store.media_path(sweep.name, int(row["episode_id"])),
+        path=film(sweep, int(row["episode_id"])),
         title=episode_title(sweep.kind, row),
         outcome=outcome(row),
         color=colour,
