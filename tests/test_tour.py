@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import tasks, tour
+from benchmarks import curves, tasks, tour
 from benchmarks.workbench import Workbench, markdown
 from seqrl.environments.graph_walk import make_graph
 from seqrl.environments.making import make_environment
@@ -66,6 +66,14 @@ def test_a_task_is_measured_from_beginning_to_end(bench, task, small, models):
         assert [row["asked for"] for row in rows][-1] == "never bet"
     else:
         assert set(models) <= {row["model"] for row in rows}
+
+
+def test_a_curve_has_a_line_for_every_target(bench):
+    plan = curves.Curve(episodes=4, mix={"random": 0.5, "medium": 0.5}, context_length=2, steps=2)
+    rows = curves.measure_curve(bench, "Pendulum-v1", plan, targets=3, episodes=2)
+    assert [list(row) for row in rows] == [["environment", "asked for", "sampled", "greedy"]] * 3
+    asked = [float(row["asked for"]) for row in rows]
+    assert asked == sorted(asked)
 
 
 def test_a_table_has_a_line_a_row():
