@@ -8,7 +8,7 @@ from pages.shared import forms
 from pages.shared.estimates import dataset_cost
 from pages.shared.jobs import submit
 from pages.shared.names import free_name
-from seqrl.config import BehaviourSpec, DatasetJob, DatasetSpec
+from seqrl.config import BehaviourSpec, DatasetJob, DatasetSpec, policy_reference
 from seqrl.plots.format import count, duration, size
 from seqrl.registry import ENVIRONMENTS, EnvironmentRow, environment_row
 from seqrl.store import JobRow, Store
@@ -75,6 +75,26 @@ def _tiers(row: EnvironmentRow) -> dict[str, BehaviourSpec]:
     return {"random": BehaviourSpec(tier="random", policy="random"), **row.tiers}
 
 
+def _noise(behaviour: BehaviourSpec) -> str:
+    """How a tier's policy is made worse, for a tooltip."""
+    if behaviour.noise_std > 0:
+        return f"{behaviour.policy}, with noise of {behaviour.noise_std:g} half action ranges"
+    return f"{behaviour.policy}, {behaviour.epsilon:.0%} random actions"
+
+
+def _policies(store: Store, row: EnvironmentRow) -> list[str]:
+    """Everybody who can play in an environment: the package's own, trained policies by their tiers, trained runs."""
+    bundled = [tier.policy for tier in row.tiers.values() if tier.policy not in ("random", "heuristic")]
+    trained = [
+        policy_reference(policy.name, tier)
+        for policy in store.policies()
+        if policy.spec.environment == row.id
+        for tier in policy.tiers
+    ]
+    runs = [f"run:{run.name}" for run in store.runs() if run.facts.environment == row.id]
+    return ["random", *(["heuristic"] if row.heuristic else []), *bundled, *trained, *runs]
+
+
 def _mixture(row: EnvironmentRow) -> dict[str, float]:
     """One slider a tier; their sum, and a button that brings it to 1."""
     st.markdown("**Mixture**: which share of the episodes each behaviour plays")
@@ -83,7 +103,7 @@ def _mixture(row: EnvironmentRow) -> dict[str, float]:
     shares: dict[str, float] = {}
     for column, tier in zip(st.columns(len(tiers)), tiers, strict=True):
         behaviour = _tiers(row)[tier]
-        noise = f"{behaviour.epsilon:.0%} random actions" if behaviour.policy != "random" else "only random actions"
+        noise = "only random actions" if behaviour.policy == "random" else _noise(behaviour)
         shares[tier] = column.slider(
             tier, 0.0, 1.0, row.default_mix.get(tier, 0.0), 0.05, key=keys[tier], bind="query-params", help=noise
         )
@@ -103,8 +123,7 @@ def _mixture(row: EnvironmentRow) -> dict[str, float]:
 
 def _behaviours(store: Store, row: EnvironmentRow, shares: dict[str, float]) -> list[dict[str, object]]:
     """Policy and noise of every tier that plays."""
-    runs = [f"run:{run.name}" for run in store.runs() if run.facts.environment == row.id]
-    policies = ["random", *(["heuristic"] if row.heuristic else []), *runs]
+    policies = _policies(store, row)
     behaviours: list[dict[str, object]] = []
     for tier, share in shares.items():
         if share <= 0:
@@ -119,7 +138,7 @@ def _behaviours(store: Store, row: EnvironmentRow, shares: dict[str, float]) -> 
                 index=policies.index(known.policy) if known.policy in policies else 0,
                 key=f"{prefix}.policy",
                 bind="query-params",
-                help="random, the environment's heuristic, or a trained run.",
+                help="random, the environment's heuristic, a bundled or trained policy, or a trained run.",
             )
         with second:
             epsilon = forms.field(BehaviourSpec, "epsilon", f"{prefix}.epsilon", default=known.epsilon)

@@ -68,6 +68,15 @@ def _noisy(poor: float, medium: float, expert: float) -> dict[str, BehaviourSpec
     return {tier: BehaviourSpec(tier=tier, policy="heuristic", epsilon=epsilon) for tier, epsilon in shares.items()}
 
 
+def _trained(noise_std: float = 0.1) -> dict[str, BehaviourSpec]:
+    """The bundled snapshots of a policy. A little noise, since a dataset without any shows one action a state."""
+    return {
+        quality: BehaviourSpec(tier=quality, policy=f"bundled:{quality}", noise_std=noise_std)
+        for quality in ("medium", "expert")
+    }
+
+
+_MEDIUM_EXPERT = {"medium": 0.5, "expert": 0.5}
 _PPO = {"width": 128, "batch_size": 64, "rollout_steps": 512, "environments": 4, "initial_log_std": -2.0}
 """What the tuned settings of RL Baselines3 Zoo for MuJoCo have in common; smaller networks than theirs."""
 
@@ -240,6 +249,8 @@ ENVIRONMENTS: dict[str, EnvironmentRow] = {
                 *("speed forward", "speed upward", "speed of pitch", *(f"speed of {j}" for j in _CHEETAH_JOINTS)),
             ),
             action_names=_CHEETAH_JOINTS,
+            tiers=_trained(),
+            default_mix=_MEDIUM_EXPERT,
             trainers={
                 "ppo": _PPO
                 | {

@@ -8,8 +8,10 @@ from small_store import BEAMS, DATASET, PLANNER, RUNS, SWEEP, add_planner, fill
 from streamlit.testing.v1 import AppTest
 
 from pages.shared.token_tables import fitted, source, tokenizer_of
+from seqrl.config import PolicySpec, SnapshotFacts
 from seqrl.plots.format import number, percent
 from seqrl.registry import ENVIRONMENTS
+from seqrl.store import Store
 from seqrl.store.columns import Columns
 
 PAGES = [
@@ -138,6 +140,19 @@ def test_a_sweep_opens_at_the_middle_target(home):
     assert app.selectbox(key="sweep").value == SWEEP
     assert app.selectbox(key="point").value == "dt-poles · sampled · 40"
     assert len(app.selectbox(key="episode").options) == 4
+
+
+def test_trained_and_bundled_policies_can_play(home):
+    store = Store(home)
+    store.add_policy(PolicySpec(name="run", environment="HalfCheetah-v5"))
+    store.add_snapshot("run", SnapshotFacts(step=0, mean_return=1.0))
+    app = open_page("datasets")
+    app.segmented_control(key="do").set_value("Build").run()
+    app.selectbox(key="environment").set_value("HalfCheetah-v5").run()
+    boxes = [box for box in app.selectbox if box.label.startswith("Who plays")]
+    assert [box.value for box in boxes] == ["bundled:medium", "bundled:expert"]
+    assert {"bundled:medium", "policy:run@expert", "policy:run@step-0"} <= set(boxes[0].options)
+    assert "heuristic" not in boxes[0].options
 
 
 @pytest.mark.parametrize("luck", ["", "The dice decide."])
