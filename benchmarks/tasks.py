@@ -34,7 +34,7 @@ _TRAINING = {"batch_size": 64, "learning_rate": 1e-3, "validation_fraction": 0.0
 # Divided by the longest walk, neighbouring requests near the goal would hardly differ.
 _WALK_SCALE = {"return_scale": 3.0}
 _WALKER = {"embedding_dim": 64, "layers": 1, "dropout": 0.0}
-_WALK_TRAINING = {"learning_rate": 5e-3, "validation_fraction": 0.0}
+_WALK_TRAINING = {"learning_rate": 5e-3, "validation_fraction": 0.0, "precision": "fp32"}
 _WALKERS: dict[str, dict[str, Any]] = {
     "BC": _WALKER | {"kind": "bc", "context_length": 1},
     "%BC, best 10 %": _WALKER | {"kind": "bc", "context_length": 1, "top_fraction": 0.1},
@@ -111,7 +111,7 @@ def _walks_row(label: str, table: pd.DataFrame) -> dict[str, Any]:
 # One or two of a hundred random episodes are rewarded, so a request changes the loss in its third decimal: it takes
 # large batches to be heard at all, and a loud return token.
 _DOORS = {"embedding_dim": 64, "layers": 1, "dropout": 0.0}
-_DOOR_TRAINING = {"learning_rate": 5e-3, "validation_fraction": 0.0}
+_DOOR_TRAINING = {"learning_rate": 5e-3, "validation_fraction": 0.0, "precision": "fp32"}
 _DOOR_BATCH = 2048
 _DOOR_MODELS: dict[str, dict[str, Any]] = {
     "DT, K = 1": _DOORS | {"kind": "dt", "rtg_gain": 30.0, "context_length": 1},
