@@ -17,7 +17,7 @@ from seqrl import plots
 from seqrl.config import AttentionSpec, ResponseSpec
 from seqrl.plots.format import number
 from seqrl.plots.response import ResponseCurveInfo
-from seqrl.store import NotFound, SweepRow
+from seqrl.store import SweepRow
 from seqrl.store.runs import CHECKPOINT
 from seqrl.tokens import transition_layout
 
@@ -38,7 +38,7 @@ def probe_of(sweep: SweepRow, row: pd.Series) -> EpisodeProbe:
     store = open_store()
     weights = store.run_folder(str(row["run"])) / CHECKPOINT / "model.safetensors"
     if not weights.is_file():
-        raise NotFound("checkpoint of the run", str(row["run"]), ())
+        raise ValueError(f"the weights of {row['run']} are not here, only its records; train it again to ask it")
     home, changed = os.environ.get("SEQRL_HOME", ""), weights.stat().st_mtime_ns
     return _probe(home, sweep.name, int(row["episode_id"]), sweep.created, str(row["run"]), changed)
 
@@ -101,6 +101,7 @@ def response(sweep: SweepRow, row: pd.Series, step: int, probe: EpisodeProbe) ->
         data=data,
         present=present,
         varied=spec.dimension,
+        discrete=spec.dimension in [d.name for d in layout.dimensions[layout.observation] if d.categories],
     )
     name = f"response-{sweep.name}-{row['episode_id']}-{step}"
     chart(

@@ -36,6 +36,7 @@ class ResponseCurveInfo(NamedTuple):
         change: (A,) largest minus smallest response.
         varied: name of the dimension of the observation that is tried; empty for returns-to-go.
         average: whether the responses are means over many recorded steps, and the targets returns of whole episodes.
+        discrete: whether there is nothing between the values that are tried, so that no line joins them.
     """
 
     targets: np.ndarray
@@ -48,6 +49,7 @@ class ResponseCurveInfo(NamedTuple):
     change: np.ndarray
     varied: str = ""
     average: bool = False
+    discrete: bool = False
 
 
 def response_curve_info(
@@ -60,6 +62,7 @@ def response_curve_info(
     present: float | None = None,
     varied: str = "",
     average: bool = False,
+    discrete: bool = False,
 ) -> ResponseCurveInfo:
     """Arrange a model's answers for `response_curve`.
 
@@ -72,6 +75,7 @@ def response_curve_info(
         present: return-to-go at this step of the episode, or the value that it sees.
         varied: name of the dimension of the observation that is tried; empty for returns-to-go.
         average: whether the responses are means over many recorded steps, and the targets returns of whole episodes.
+        discrete: whether there is nothing between the values that are tried.
     """
     targets, responses = np.asarray(targets, dtype=np.float64), np.asarray(responses, dtype=np.float64)
     order = np.argsort(targets)
@@ -83,7 +87,7 @@ def response_curve_info(
         names[i] if i < len(names) else f"action {i}" for i in range(values.shape[1] if values.ndim > 1 else 0)
     )
     change = np.ptp(values, axis=0) if len(values) else np.zeros(len(named))
-    return ResponseCurveInfo(targets, values, spreads, named, kind, data, present, change, varied, average)
+    return ResponseCurveInfo(targets, values, spreads, named, kind, data, present, change, varied, average, discrete)
 
 
 def response_curve(info: ResponseCurveInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
@@ -99,6 +103,8 @@ def response_curve(info: ResponseCurveInfo, theme: Theme = "light", present: boo
     spread = info.spreads if gaussian else np.zeros_like(info.responses)
     low, high = finite_range(info.responses - spread, info.responses + spread) if gaussian else (0.0, 1.0)
     left, right = finite_range(info.targets, pad=0.0)
+    if info.discrete:
+        left, right = left - 0.5, right + 0.5
     _shade_outside(figure, info, left, right, style)
     ends = []
     for index, name in enumerate(info.names):
@@ -118,8 +124,9 @@ def response_curve(info: ResponseCurveInfo, theme: Theme = "light", present: boo
         figure.add_scatter(
             x=info.targets,
             y=info.responses[:, index],
-            mode="lines" if len(info.targets) > 1 else "markers",
+            mode="markers" if info.discrete or len(info.targets) == 1 else "lines",
             line={"color": colour, "width": style.sizes.line},
+            marker={"color": colour, "size": style.sizes.marker},
             hovertemplate=f"{info.varied or 'asked for'} %{{x:.4~g}}<br>{name} %{{y:.3~g}}<extra></extra>",
             name=shorten(name),
         )

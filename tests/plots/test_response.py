@@ -70,3 +70,6 @@ def test_a_dimension_of_what_is_seen_is_named_on_the_axis_and_in_the_sentence():
     assert sentence(info) == told
     same = response_curve_info(np.array([-0.2, 0.2]), responses[:1].repeat(2, 0), ("left", "right"), varied="speed")
     assert sentence(same) == "The model does the same whatever speed is, from −0.2 to 0.2."
+    states = response_curve_info(np.array([0, 1]), responses, ("left", "right"), varied="state", discrete=True)
+    assert {trace.mode for trace in response_curve(states).data} == {"markers"}
+    assert {trace.mode for trace in figure.data} == {"lines"}
