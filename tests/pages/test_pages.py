@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from small_store import BEAMS, DATASET, PLANNER, RUNS, SWEEP, add_planner, fill
+from small_store import BEAMS, DATASET, PLANNER, RUNS, SWEEP, add_planner, add_run, fill
 from streamlit.testing.v1 import AppTest
 
 from pages.shared.token_tables import fitted, source, tokenizer_of
-from seqrl.config import PolicySpec, SnapshotFacts
+from seqrl.config import OpenLoopSpec, PolicySpec, SnapshotFacts
 from seqrl.plots.format import number, percent
 from seqrl.registry import ENVIRONMENTS
 from seqrl.store import Store
@@ -227,3 +227,112 @@ def test_a_plan_longer_than_the_shortest_horizon_is_refused(home):
     app.number_input(key="beam.plan.plan_every").set_value(9).run()
     assert app.error[0].value.startswith("plan_every is 9 but")
     assert app.button(key="beam.submit").disabled
+
+
+def evaluate(store, run="dt-poles", **changes):
+    """Keep an open-loop evaluation of a run, as its job does."""
+    spec = OpenLoopSpec(name=f"{run}-on-{DATASET}", run=run, dataset=DATASET)
+    response = {"targets": [0.0, 60.0], "names": ["push left", "push right"], "values": [[0.9, 0.1], [0.2, 0.8]]}
+    result = {
+        "spec": spec.model_dump(mode="json"),
+        "episodes": 3,
+        "steps": 90,
+        "held_out": True,
+        "measure": "mismatch",
+        "overall": 0.25,
+        "baseline": 0.5,
+        "by_context": [{"position": 1, "n": 45, "mean": 0.3}, {"position": 2, "n": 45, "mean": 0.2}],
+        "by_timestep": [{"timestep": 0, "until": 9, "n": 90, "mean": 0.25}],
+        "by_dimension": [{"name": "action", "mean": 0.25}],
+        "response": response | {"change": 0.7, "data": [5.0, 60.0]},
+    }
+    store.set_evaluation(spec.name, result | changes)
+    return spec.name
+
+
+def test_an_evaluation_shows_its_figures(home):
+    evaluate(fill(home))
+    app = open_page("open_loop")
+    shown = {metric.label: metric.value for metric in app.metric}
+    assert shown == {"dt-poles: other action than recorded": "25%", "Always the same action": "50%"}
+    assert not app.error and not app.warning
+    assert any("dt-poles is off by 25%" in text.value for text in app.markdown)
+    assert any("Asked for 0, “push" in text.value for text in app.markdown)
+
+
+def test_evaluations_of_models_that_nobody_can_ask_say_so(home):
+    evaluate(fill(home), run="bc-poles", response=None)
+    app = open_page("open_loop")
+    assert app.info[-1].value == "None of these models can be asked for a return."
+
+
+@pytest.mark.parametrize("harm", [b"{", b"[]", b'{"spec": {}}'])
+def test_a_damaged_evaluation_is_named_and_the_others_are_shown(harm, home):
+    store = fill(home)
+    evaluate(store)
+    (home / "evaluations" / "broken.json").write_bytes(harm)
+    app = open_page("open_loop")
+    assert [warning.value for warning in app.warning] == ["The evaluation broken cannot be read; measure it again."]
+    assert app.metric
+
+
+@pytest.mark.parametrize("part", ["columns.json", "episodes.parquet", "observations.npy"])
+def test_a_damaged_dataset_is_one_sentence(part, home):
+    store = fill(home)
+    path = store.columns_folder(DATASET) / part
+    path.write_bytes(path.read_bytes()[:50])
+    for name, query in (("datasets", {"view": "Coverage"}), ("bins", {"bins.of": f"dataset {DATASET}"})):
+        app = open_page(name, **query)
+        assert len(app.error) + len(app.info) + len(app.warning) == 1, (name, part)
+        shown = [*app.error, *app.info, *app.warning][0].value
+        assert "fault of seqrl" not in shown and "\n" not in shown
+
+
+def test_models_without_an_environment_are_sent_to_the_records(home):
+    store = fill(home)
+    for name in RUNS:
+        store.archive_run(name)
+    facts = store.dataset(DATASET).facts.model_copy(update={"environment": None})
+    add_run(store, "blind", RUNS["dt-poles"], facts)
+    for sweep in store.sweeps():
+        store.archive_sweep(sweep.name)
+    app = open_page("rtg_sweep")
+    assert any("nothing to play in" in text.value for text in app.markdown)
+    app = open_page("runs")
+    assert any("No sweep: its data comes without an environment" in text.value for text in app.caption)
+
+
+def test_dimensions_are_typed_as_numbers_or_refused(home):
+    fill(home)
+    app = open_page("datasets", do="Build", source="Other datasets")
+    assert not app.error and not app.button(key="derive.submit").disabled
+    for text, sentence in (
+        ("0, 9.5", "holds a fraction"),
+        ("0, x", "neither a number nor"),
+        ("1, 1", "holds a number twice"),
+    ):
+        app.text_input(key="derive.observation_dimensions").set_value(text).run()
+        assert sentence in app.error[0].value
+        assert app.button(key="derive.submit").disabled
+    app.text_input(key="derive.observation_dimensions").set_value("0:2:1").run()
+    assert not app.error
+
+
+def test_two_sides_of_a_split_need_two_names(home):
+    fill(home)
+    app = open_page("datasets", do="Build", source="Other datasets", **{"derive.make": "Two sides of a split"})
+    assert not app.error
+    second = next(box for box in app.text_input if box.label == "Name of the second side")
+    first = next(box for box in app.text_input if box.label == "Name of the first side")
+    second.set_value(first.value).run()
+    assert "choose two names" in app.error[0].value
+
+
+def test_a_wide_dataset_is_cut_into_bins_only_where_it_is_looked_at(home, monkeypatch):
+    fill(home)
+    monkeypatch.setattr("pages.shared.token_tables.MOST_TOKENS", 5)
+    app = open_page("bins", **{"bins.of": f"dataset {DATASET}", "dims": "pole angle"})
+    app.segmented_control(key="bins.view").set_value("All dimensions").run()
+    assert not app.exception and not app.error
+    table = next(frame.value for frame in app.dataframe if "dimension" in frame.value)
+    assert table["dimension"].tolist() == ["pole angle", "reward", "value"]
