@@ -71,7 +71,7 @@ _PLANNING_PRESETS = {
         # reached 444 with them and 500 with uniform ones.
         model={"strategy": "uniform", "embedding_dim": 64, "layers": 3, "heads": 4, "context_length": 10},
         training={"steps": 3000, "batch_size": 64, "learning_rate": 1e-3, "warmup_steps": 100},
-        seconds=120,
+        seconds=145,
     ),
     "good": Preset(
         title="Good",
