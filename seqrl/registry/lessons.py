@@ -107,8 +107,8 @@ def _run(
 
 CARTPOLE = _dataset("demo/cartpole", "CartPole-v1", 2000)
 WALKS = _dataset("demo/walks", "seqrl/GraphWalk-v0", 4000, {"random": 1.0}).model_copy(
-    # Long enough for nearly every walk to arrive: where a walk is cut off, its return-to-go says "nearly there"
-    # wherever it is, and a model would believe it.
+    # Long enough for most walks to arrive: where a walk is cut off, its return-to-go says "nearly there" wherever it
+    # is, and a model believes it.
     update={"max_episode_steps": 500}
 )
 GAMBLE = _dataset("demo/gamble", "seqrl/Gamble-v0", 4000, {"random": 1.0})

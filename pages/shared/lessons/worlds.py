@@ -6,6 +6,7 @@ import os
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from pages.shared.charts import chart
@@ -71,7 +72,8 @@ def stitching(store: Store) -> Told:
     walks = _walks(os.environ.get("SEQRL_HOME", ""), f"{name} {some.facts.content_hash}", some)
     graph = walks.graph
     last = len(walks.walks) - 1
-    episode = st.slider("Recorded walk", 0, last, min(3, last), key="stitching.walk", bind="query-params", width=320)
+    first = next((at for at, walk in enumerate(walks.walks) if 8 <= len(walk) <= 25), 0)
+    episode = st.slider("Recorded walk", 0, last, first, key="stitching.walk", bind="query-params", width=320)
     walk = walks.walks[min(int(episode), last)]
     left, right = two_columns()
     with left:
@@ -114,15 +116,31 @@ def stitching(store: Store) -> Told:
     )  # fmt: skip
     sweep_chart(store, sweep, data, "lesson-stitching", decoding=decoding or "Both")
     listening = data.points[data.points["run"].map(data.kinds) == "dt"].dropna(subset=["target"])
-    if len(listening):
-        best = listening.loc[listening["mean"].idxmax()]
-        told += (
-            f" The Decision Transformer's best is {number(-float(best['mean']))} steps on average (asked for "
-            f"{number(float(best['target']))}, {best['decoding']}): **it has read all the pieces, but search puts them "
-            "together better.**"
-        )
+    told += _stitched(listening, float(graph.distances[finite].mean()))
     links.append(Link("Open this sweep", "pages/rtg_sweep.py", {"sweep": sweep.name}, ":material/target:"))
     return Told(told, tuple(links), command(sweep))
+
+
+def _stitched(points: pd.DataFrame, search: float) -> str:
+    """How well a model that was asked for short ways found them, against search; nothing without points."""
+    if not len(points):
+        return ""
+    best = points.loc[points["mean"].idxmax()]
+    steps = -float(best["mean"])
+    asked = f"{number(float(best['target']))}, {best['decoding']}"
+    told = f" Asked for {asked}, the Decision Transformer takes **{number(steps)}**"
+    if steps < 1.3 * search:
+        told += " steps: nearly as few as search, though it only ever predicted the next exit of a random walker."
+    else:
+        told += " steps: it has read all the pieces, but search puts them together better."
+    most = points[points["target"] == points["target"].max()]
+    worst = most.loc[most["mean"].idxmin()]
+    if -float(worst["mean"]) > 1.5 * steps:
+        told += (
+            f" Asked for {number(float(worst['target']))}, which hardly any start allows, it takes "
+            f"{number(-float(worst['mean']))} ({worst['decoding']}): beyond the data it is lost."
+        )
+    return told
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
