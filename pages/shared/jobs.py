@@ -23,6 +23,7 @@ STATES = {
 }
 KINDS = {
     "dataset": "building dataset",
+    "policy": "training the policy",
     "train": "training",
     "sweep_rtg": "sweeping",
     "sweep_beam": "planning sweep",
