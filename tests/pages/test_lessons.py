@@ -195,3 +195,37 @@ def test_the_tour_stops_at_pages_and_states_that_exist():
     assert 6 <= len(STOPS) <= 8
     for stop in STOPS:
         assert stop.query.get("lesson", SLUGS[0]) in SLUGS
+
+
+@pytest.mark.parametrize(("asked", "shown"), [("1", True), ("8", True), ("9", False), ("x", False), ("", False)])
+def test_the_tour_is_shown_where_the_address_names_a_stop(asked, shown, home):
+    app = AppTest.from_file("../../app.py", default_timeout=30)
+    app.query_params["tour"] = asked
+    app.run()
+    assert not app.exception
+    assert any(f"Stop {asked} of {len(STOPS)}" in text.value for text in app.markdown) == shown
+    assert any(button.key == "tour.leave" for button in app.button) == (asked == "1")
+
+
+def test_a_lesson_of_another_name_is_the_first(home):
+    app = open_lesson("no-such-lesson")
+    assert app.title[0].value == LESSONS[0].question
+
+
+def test_a_failed_experiment_says_why_and_can_be_run_again(small, home):
+    store = Store(home)
+    store.set_setting("lesson.luck", "")
+    job = records.due(store, records.own_recipe(store, "luck"))[0]
+    from seqrl import jobs
+
+    class Dead(jobs.LocalBackend):
+        """Starts nothing."""
+
+        def start(self, *arguments, **keywords):
+            return False
+
+    row = jobs.submit(store, job, Dead())
+    jobs.cancel(store, row.id)
+    app = open_lesson("luck")
+    assert "my-gamble stopped" in app.warning[0].value
+    assert app.button(key="lesson.run.luck").label == "Run it again"
