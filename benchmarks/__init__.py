@@ -2,5 +2,7 @@
 
 import os
 
-# As in the workers: threads that wait sleep instead of keeping a core from others. Read when torch is first imported.
+# As in the workers: threads that wait sleep instead of keeping a core from others, and the bits of a product do not
+# depend on their number. Read when torch is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")

@@ -14,6 +14,7 @@ from seqrl.training import FlatAdamW, NonFiniteLoss, learning_rate, loop, optimi
 from seqrl.training.machine import choose_precision, choose_threads
 from seqrl.training.optimizer import decayed_parameters
 from seqrl.windows import split_episodes
+from tests import trajectories
 from tests.windowed import make_columns
 
 LENGTHS = (12, 20, 3, 9, 16, 20, 14, 1, 18, 11)
@@ -60,6 +61,43 @@ def test_a_resumed_run_equals_one_that_never_stopped_bit_for_bit(columns, tmp_pa
     for name, tensor in ends[0].weights.items():
         assert torch.equal(tensor, ends[1].weights[name]), name
     assert metrics(whole) == metrics(first) | metrics(rest)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("model", "action"),
+    [
+        ({"kind": "dt", "heads": 1}, "box"),
+        ({"kind": "dt", "heads": 4, "return_head": "bins"}, "discrete"),
+        ({"kind": "dt", "heads": 2, "return_head": "expectile", "embedding": "mlp"}, "open_box"),
+        ({"kind": "bc", "heads": 2}, "multi_discrete"),
+        ({"kind": "rvs"}, "box"),
+        ({"kind": "tt", "heads": 2, "bins": 20}, "box"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value["kind"],
+)
+@pytest.mark.parametrize("context", [6, 10])
+def test_the_number_of_threads_changes_no_bit(model, action, precision, context):
+    """So a run may take the cores that are idle, and is still the same run whatever ran beside it."""
+    tokens = model["kind"] == "tt"
+    columns = trajectories.make_columns(4, trajectories.box(3)) if tokens else make_columns((20,) * 10, action=action)
+    settings = (
+        {"embedding_dim": 64, "layers": 2} | ({} if model["kind"] == "rvs" else {"context_length": context}) | model
+    )
+    ends = []
+    for threads in (1, 2):
+        spec = run_spec(steps=3, batch_size=64, threads=threads, precision=precision)
+        spec = RunSpec.model_validate(spec.model_dump() | {"model": settings})
+        ends.append(list(train(spec, columns))[-1])
+    for name, tensor in ends[0].checkpoint.training.tensors.items():
+        assert torch.equal(tensor, ends[1].checkpoint.training.tensors[name]), name
+    assert metrics(ends[:1]) == metrics(ends[1:])
+
+
+def test_the_log_says_what_was_chosen(columns):
+    chosen, asked = (next(train(run_spec(steps=1, precision=p), columns)).note for p in ("auto", "fp32"))
+    assert f"{choose_precision('auto', torch.device('cpu'))} (auto: " in chosen
+    assert "fp32, 1 thread, cpu" in asked
 
 
 def test_another_seed_is_another_run(columns):

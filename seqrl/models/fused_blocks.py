@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqrl.models.layers import DropoutNoise
+from seqrl.models.layers import DropoutNoise, norm_gradients
 
 ALIGNMENT = 32
 """Keys come in multiples of this."""
@@ -220,7 +220,7 @@ class _Block:
         for rows, keys, bias in self.groups:
             scores = torch.baddbmm(bias.to(q_GQK), q_GQK[:, rows], k_GTK[:, :keys].transpose(1, 2), alpha=self.scale)
             seen = torch.softmax(scores, -1)
-            torch.bmm(seen, v_GTK[:, :keys], out=mixed_GQK[:, rows])
+            mixed_GQK[:, rows] = torch.bmm(seen, v_GTK[:, :keys])
             self.seen.append(seen)
         return self._joined(mixed_GQK[None, :, : len(range(shape.tokens)[self.asked])])
 
@@ -286,8 +286,7 @@ class _Block:
     def _norm_gradients(
         self, grad_ND: Tensor, x_ND: Tensor, moments: Sequence[Tensor], first: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        gain, offset = self.weights[first : first + 2]
-        return _aten.native_layer_norm_backward(grad_ND, x_ND, gain.shape, *moments, gain, offset, [True] * 3)
+        return norm_gradients(grad_ND, x_ND, *moments, *self.weights[first : first + 2])
 
 
 def _groups(asked: range, keys: int) -> list[tuple[slice, int, Tensor]]:
@@ -307,7 +306,16 @@ def _pieces(rows: int) -> list[slice]:
 
 
 def _accumulate(into: Tensor, left: Tensor, right: Tensor, scale: float, first: bool) -> None:
-    torch.baddbmm(into, left, right, beta=0.0 if first else 1.0, alpha=scale, out=into)
+    """Add a batch of products to a part of a tensor, or begin with them.
+
+    The products go by way of memory of their own: written into a part, they would be computed one by one, slower and
+    with bits that depend on the number of threads.
+    """
+    product = torch.bmm(left, right)
+    if first:
+        torch.mul(product, scale, out=into)
+    else:
+        into.add_(product, alpha=scale)
 
 
 def _added(residual: Tensor, update: Tensor, mask: Tensor | None) -> Tensor:

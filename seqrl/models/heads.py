@@ -181,5 +181,9 @@ def make_head(choice: str, action: SpaceFacts) -> CategoricalHead | TanhHead | L
 
 
 def _mean(values_NA: Tensor, mask_N: Tensor) -> Tensor:
-    """Mean over dimensions and over the positions whose mask is set; what the others hold never matters."""
-    return torch.where(mask_N[:, None], values_NA, 0.0).sum() / (mask_N.sum() * values_NA.shape[-1])
+    """Mean over dimensions and over the positions whose mask is set; what the others hold never matters.
+
+    Summed axis by axis: a sum of everything at once is cut into as many parts as there are threads.
+    """
+    kept_NA = torch.where(mask_N[:, None], values_NA, 0.0)
+    return kept_NA.sum(0).sum() / (mask_N.sum() * values_NA.shape[-1])

@@ -9,6 +9,7 @@ alone: torch's own dropout costs as much as a matrix product on a CPU, and a res
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,7 +70,49 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., width) → (..., width)."""
-        return F.layer_norm(x, self.weight.shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+        gain, offset = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        if torch.is_grad_enabled() and (x.requires_grad or gain.requires_grad):
+            return _Norm.apply(x, gain, offset, self.eps)
+        return F.layer_norm(x, gain.shape, gain, offset, self.eps)
+
+
+def norm_gradients(
+    grad: Tensor, x: Tensor, mean: Tensor, inverse_std: Tensor, gain: Tensor, offset: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of input, gain and offset of a layer norm; their bits do not depend on the number of threads.
+
+    torch's own sums for gain and offset are cut into as many parts as there are threads.
+
+    Args:
+        grad: (..., width), of the output.
+        x: (..., width), the input.
+        mean: (..., 1).
+        inverse_std: (..., 1).
+        gain: (width,).
+        offset: (width,).
+    """
+    grad_x, _, _ = torch.ops.aten.native_layer_norm_backward(
+        grad, x, gain.shape, mean, inverse_std, gain, offset, [True, False, False]
+    )
+    exact = x if x.dtype == torch.float64 else x.float()
+    product = (exact - mean).mul_(inverse_std).mul_(grad)
+    width = len(gain)
+    return grad_x, product.view(-1, width).sum(0).to(gain.dtype), grad.reshape(-1, width).sum(0)
+
+
+class _Norm(torch.autograd.Function):
+    """A layer norm with the gradients of `norm_gradients`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: Tensor, offset: Tensor, eps: float) -> Tensor:
+        y, *moments = torch.native_layer_norm(x, gain.shape, gain, offset, eps)
+        ctx.save_for_backward(x, *moments, gain, offset)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return *norm_gradients(grad.contiguous(), *ctx.saved_tensors), None
 
 
 class Embedding(nn.Module):

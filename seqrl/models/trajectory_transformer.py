@@ -258,7 +258,7 @@ class TrajectoryTransformer(nn.Module):
         losses_DN = F.cross_entropy(logits_DNW.flatten(0, 1), targets_DN.flatten(), reduction="none").view_as(mask_DN)
         losses_DN = losses_DN * mask_DN
         count = mask_DN.sum()
-        loss = (losses_DN * self.loss_weights).sum() / count.clamp(min=1)
+        loss = (losses_DN * self.loss_weights).sum(1).sum() / count.clamp(min=1)
         with torch.no_grad():
             hits_DN = (logits_DNW.argmax(-1) == targets_DN) & mask_DN
             return loss, self._measures(losses_DN.detach(), hits_DN, mask_DN)

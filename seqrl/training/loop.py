@@ -2,7 +2,9 @@
 
 Reproducible by construction: batch and dropout of update ``s`` are functions of (seed, s), everything else that
 matters is in the `TrainingState`. So a run that was stopped and resumed has the same weights and metrics, bit for bit,
-as one that never was (same machine, same libraries; the number of threads is part of the state for that reason).
+as one that never was (same machine, same libraries), whatever ran beside it: no sum and no product on the way to an
+update depends on the number of threads. (That takes ``MKL_CBWR=AUTO,STRICT``, which jobs set; `norm_gradients`; and
+sums that go axis by axis.)
 """
 
 from __future__ import annotations
@@ -249,10 +251,15 @@ def _record(
 
 def _machine_note(training: Training, resumed: bool) -> str:
     progress = training.progress
+    settings, kind = training.training, training.device.type
     threads = f"{progress.threads} thread{'s' if progress.threads > 1 else ''}"
+    threads += " (idle cores)" if settings.threads is None else ""
+    precision = progress.precision + (
+        f" (auto: what this {kind} is fastest in)" if settings.precision == "auto" else ""
+    )
     begins = f"resumes at step {progress.step}" if resumed else "starts"
     size = len(training.optimizer.parameters)
-    return f"training {begins}: {size:,} parameters, {progress.precision}, {threads}, {training.device.type}"
+    return f"training {begins}: {size:,} parameters, {precision}, {threads}, {kind}"
 
 
 def _histogram(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
