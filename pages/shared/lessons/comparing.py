@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from pages.shared.charts import chart
-from pages.shared.frame import style, two_columns
+from pages.shared.frame import controls, style, two_columns
 from pages.shared.lessons.lesson import Link, Missing, Told
 from pages.shared.lessons.records import command, figures
 from pages.shared.sweep_view import Measured, dataset_returns, labels
@@ -64,7 +64,7 @@ def _run_of(data: Measured, kind: str) -> str:
 def greedy_or_sampled(store: Store) -> Told:
     """The same weights, taking the likeliest action or drawing one."""
     sweep, data = figures(store, "asking", "greedy")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with controls().container(horizontal=True, vertical_alignment="bottom"):
         decoding = st.segmented_control(
             "Actions are", ["Both", "Sampled", "Greedy"], default="Both", required=True, key="greedy.by",
             bind="query-params",
@@ -101,7 +101,7 @@ def context(store: Store) -> Told:
         "Distance from the request": ("mae", "mean absolute error (reward)"),
         "Best that it reached": ("best", "highest mean return (reward)"),
     }
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with controls().container(horizontal=True, vertical_alignment="bottom"):
         measure = st.segmented_control(
             "Measure", list(measures), default=next(iter(measures)), required=True, key="context.by",
             bind="query-params",
@@ -141,7 +141,7 @@ def cloning(store: Store) -> Told:
     """Imitating everything, imitating the best, and asking."""
     sweep, data = figures(store, "cloning", "cloning")
     names = {"Decision Transformer": "dt", "Behaviour cloning": "bc", "Behaviour cloning of the best": "%bc"}
-    chosen = st.pills(
+    chosen = controls().pills(
         "Models", list(names), selection_mode="multi", default=list(names), key="cloning.of", bind="query-params"
     )
     runs = [run for run, kind in data.kinds.items() if kind in {names[name] for name in chosen}]

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.charts import chart
-from pages.shared.frame import start_with, style, two_columns
+from pages.shared.frame import controls, start_with, style, two_columns
 from pages.shared.lessons.lesson import Link, Missing, Told
 from pages.shared.lessons.records import choose_sample, command, records, sample
 from pages.shared.lessons.worlds import GAMBLE
@@ -26,7 +26,7 @@ TRIED_BINS = (4, 8, 16, 32, 64, 128, 256)
 
 def tokens(store: Store) -> Told:
     """Numbers cut into bins, coarse or fine, of equal width or equally full, live."""
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with controls().container(horizontal=True, vertical_alignment="bottom"):
         name, some = choose_sample(store, "tokens", "demo/cartpole")
         numbers = transition_layout(some.facts).observation_columns(some.observations)
         names = list(some.facts.observation.names)
@@ -89,7 +89,7 @@ def imagining(store: Store) -> Told:
     horizons = sorted(int(h) for h in points.loc[points["width"] > 0, "horizon"].unique())
     if not horizons:
         raise Missing("a sweep that plans")
-    chosen = st.pills(
+    chosen = controls().pills(
         "Steps imagined ahead (horizon)", horizons, selection_mode="multi", default=horizons, key="imagining.horizons"
     )
     shown = points[(points["width"] == 0) | points["horizon"].isin(chosen)]
@@ -137,7 +137,7 @@ def _returns(store: Store) -> dict[str, pd.DataFrame]:
 def path_integral(store: Store) -> Told:
     """Data as an ensemble: weights of a temperature beside asking for a return, computed live and exactly."""
     tables = _returns(store)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with controls().container(horizontal=True, vertical_alignment="bottom"):
         start_with("paths.data", next(iter(tables)))
         name = st.selectbox("Dataset", list(tables), index=None, key="paths.data", bind="query-params", width=220)
         name = name if name in tables else next(iter(tables))

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from pages.shared.charts import chart
-from pages.shared.frame import open_store, style
+from pages.shared.frame import controls, open_store, style
 from pages.shared.lessons.lesson import Link, Missing, Told
 from pages.shared.lessons.records import choose_sample, command, figures
 from pages.shared.sweep_view import Measured, clip, filmed, point_name
@@ -22,7 +22,7 @@ _MOST_TOKENS = 4
 
 def return_to_go(store: Store) -> Told:
     """An episode's rewards, and what is still to come of them at any step, live."""
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with controls().container(horizontal=True, vertical_alignment="bottom"):
         name, sample = choose_sample(store, "rtg", "demo/cartpole")
         last = len(sample.episodes) - 1
         episode = int(st.number_input("Episode", 0, last, 0, key="rtg.episode", bind="query-params", width=140))
@@ -55,7 +55,7 @@ def three_requests(store: Store) -> Told:
     """Three episodes that were asked for different returns, side by side."""
     recipe = "asking"
     if any(row.name == "demo/compare" and row.state == "succeeded" for row in store.sweeps()):
-        model = st.segmented_control(
+        model = controls().segmented_control(
             "Model",
             ["Decision Transformer", "Trajectory Transformer"],
             default="Decision Transformer",
@@ -71,7 +71,7 @@ def three_requests(store: Store) -> Told:
     targets = sorted(videos)
     chosen = targets
     if len(targets) > 3:
-        chosen = st.multiselect(
+        chosen = controls().multiselect(
             "Requests",
             targets,
             [targets[0], targets[len(targets) // 2], targets[-1]],
@@ -143,7 +143,7 @@ def prompt(store: Store) -> Told:
     sampled = data.episodes[(data.episodes["decoding"] == "sampled") & (data.episodes["run"] == listening)]
     asked = sampled[sampled["target"].notna()]
     starts = sorted(asked["episode"].unique())[:4]
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with controls().container(horizontal=True, vertical_alignment="bottom"):
         start = st.segmented_control(
             "Start state",
             [f"number {i + 1}" for i in range(len(starts))],

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.charts import chart
-from pages.shared.frame import open_store, style, two_columns
+from pages.shared.frame import controls, open_store, style, two_columns
 from pages.shared.lessons.comparing import sweep_chart
 from pages.shared.lessons.lesson import Link, Missing, Told
 from pages.shared.lessons.records import command, figures, sample
@@ -73,7 +73,7 @@ def stitching(store: Store) -> Told:
     graph = walks.graph
     last = len(walks.walks) - 1
     first = next((at for at, walk in enumerate(walks.walks) if 8 <= len(walk) <= 25), 0)
-    episode = st.slider("Recorded walk", 0, last, first, key="stitching.walk", bind="query-params", width=320)
+    episode = controls().slider("Recorded walk", 0, last, first, key="stitching.walk", bind="query-params", width=320)
     walk = walks.walks[min(int(episode), last)]
     left, right = two_columns()
     with left:
@@ -110,7 +110,7 @@ def stitching(store: Store) -> Told:
         )
         return Told(told, tuple(links))
     st.markdown("**And a model that only read these walks?** Asked for −5, it should take five steps.")
-    decoding = st.segmented_control(
+    decoding = controls().segmented_control(
         "Actions are", ["Both", "Sampled", "Greedy"], default="Both", required=True, key="stitching.by",
         bind="query-params",
     )  # fmt: skip
@@ -160,7 +160,7 @@ def luck(store: Store) -> Told:
     kept, risked = some.rewards[some.actions == 0].mean(), some.rewards[some.actions == 1].mean()
     sweep, data = figures(store, "luck", "luck")
     asked = data.episodes[data.episodes["target"].notna()]
-    target = st.select_slider(
+    target = controls().select_slider(
         "Ask for a return of", sorted(asked["target"].unique()), value=float(asked["target"].max()), key="luck.target",
         width=420, format_func=number,
     )  # fmt: skip
