@@ -54,8 +54,8 @@ def test_a_walk_is_solved_when_no_shorter_one_exists_and_start_nodes_count_alike
 @pytest.mark.parametrize(
     ("task", "small", "models"),
     [
-        (tasks.graph, {"sizes": (60,)}, ["BC", "DT, K = 1, left to choose", "RvS, asked for −1", "shortest ways"]),
-        (tasks.key, {"data": ((30, 0),)}, ["DT, K = 1", "DT, K = 22", "BC", "RvS"]),
+        (tasks.graph, {"sizes": (60,)}, ["BC", "DT, left to choose", "RvS, asked for −1", "shortest ways"]),
+        (tasks.key, {"data": ((30, 0),)}, ["DT", "BC", "RvS"]),
         (tasks.gamble, {}, None),
     ],
 )
