@@ -124,6 +124,13 @@ def recorded_first(episodes: pd.DataFrame) -> int:
     return by_typicality(kept if len(kept) else episodes)[0]
 
 
+def choose_episode() -> None:
+    """A point that was picked from the list opens with the episode whose plans were kept."""
+    table = store.sweep_episodes(name)
+    chosen = table[cell_names(sweep.kind, table) == st.session_state["beam.point"]]
+    st.session_state["beam.episode"] = str(recorded_first(chosen)) if len(chosen) else None
+
+
 chart_side, episode_side = two_columns()
 with chart_side:
 
@@ -160,7 +167,13 @@ with episode_side:
     start_with("beam.point", options[-1])
     left, right = st.columns([5, 2])
     point = left.selectbox(
-        "Point", options, index=None, placeholder="Click a point", key="beam.point", bind="query-params"
+        "Point",
+        options,
+        index=None,
+        placeholder="Click a point",
+        key="beam.point",
+        bind="query-params",
+        on_change=choose_episode,
     )
     of_point = episodes[cells == point]
     if len(of_point):
@@ -181,7 +194,7 @@ with episode_side:
         row = of_point[of_point["episode_id"] == int(episode)].iloc[0]
         asked_for = st.session_state.get("beam.clicked") == episode
         episode_player(sweep, row, "tt", f"beam.player.{sweep.name}", at_once=asked_for)
-        to_the_lab(sweep.name, int(episode), "beam.lab")
+        to_the_lab(sweep.name, int(episode))
 
 if point is not None and episode is not None:
     steps = store.episode_steps(name, int(episode))
