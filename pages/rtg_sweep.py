@@ -273,7 +273,7 @@ with episode_side:
         if episode is not None:
             row = of_point[of_point["episode_id"] == int(episode)].iloc[0]
             episode_player(sweep, row, data.kinds.get(str(row["run"]), ""), f"player.{sweep.name}")
-            to_the_lab(sweep.name, int(episode), "sweep.lab")
+            to_the_lab(sweep.name, int(episode))
         shown = of_point[["episode_id", "achieved_return", "length", "truncated", "seed"]].rename(
             columns={
                 "episode_id": "episode",

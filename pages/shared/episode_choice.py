@@ -12,6 +12,7 @@ from seqrl.store import SweepRow
 
 MOST_BESIDE = 2
 _LINK = ("sweep", "episode", "beside", "step")
+_LOOK = "look"
 _SEARCHED = 12
 
 
@@ -60,8 +61,13 @@ def first_episode(sweep: SweepRow, episodes: pd.DataFrame) -> int:
 
 
 def take_link(known: list[str]) -> None:
-    """Choose what the address says, when somebody came with one."""
-    link = tuple(st.query_params.get(name, "") for name in _LINK)
+    """Choose what the address says, or the link of another page, when somebody came with one."""
+    if _LOOK in st.query_params:
+        sweep, _, episode = st.query_params[_LOOK].rpartition(":")
+        del st.query_params[_LOOK]
+        link: tuple[str, ...] = (sweep, episode, "", "0")
+    else:
+        link = tuple(st.query_params.get(name, "") for name in _LINK)
     if link == st.session_state.get("lab.link") or not any(link):
         return
     sweep, episode, beside, step = link
@@ -93,7 +99,16 @@ def lab_link(sweep: str, episode: int, *, beside: list[int] | None = None, step:
     return link | ({"beside": ",".join(map(str, beside))} if beside else {})
 
 
-def to_the_lab(sweep: str, episode: int, key: str) -> None:
-    """The button below an episode that opens it in the Episode lab."""
-    if st.button("Look inside", icon=":material/biotech:", key=key, help="Open this episode in the Episode lab"):
-        st.switch_page("pages/episode_lab.py", query_params=lab_link(sweep, episode))
+def to_the_lab(sweep: str, episode: int) -> None:
+    """The link below an episode that opens it in the Episode lab.
+
+    It says ``look`` instead of ``sweep`` and ``episode``: a page whose own widgets are bound to those names cannot set
+    them for another page, and Streamlit clears them on the way there.
+    """
+    st.page_link(
+        "pages/episode_lab.py",
+        label="Look inside",
+        icon=":material/biotech:",
+        query_params={_LOOK: f"{sweep}:{episode}"},
+        help="Open this episode in the Episode lab",
+    )

@@ -180,7 +180,7 @@ def _slider(sweep: SweepRow, run: str, entries: list[Played], shown: list[Played
     if presenting():
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        to_the_lab(nearest.sweep, int(nearest.row["episode_id"]), f"{key}.lab")
+        to_the_lab(nearest.sweep, int(nearest.row["episode_id"]))
         if nearest.target != asked:
             _compute(sweep, run, asked, key)
     st.caption(_made(sweep, shown))

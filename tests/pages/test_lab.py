@@ -188,4 +188,10 @@ def test_a_playground_of_what_was_drawn(home):
     app = open_page("playground", ground=SWEEP)
     assert "3 targets played beforehand by the sweep ask-poles" in said(app)
     assert not [button for button in app.button if str(button.key).endswith(".draw")]
-    app.button(key=f"ground.{SWEEP}.lab")
+
+
+def test_a_link_from_another_page_opens_its_episode(filmed):
+    app = open_lab(look=f"{SWEEP}:{EPISODE}")
+    assert app.selectbox(key="lab.choice").value == EPISODE
+    assert "look" not in app.query_params
+    assert app.query_params["episode"] == str(EPISODE)
