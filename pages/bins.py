@@ -111,7 +111,7 @@ if run:
 
 
 if columns.large:
-    st.caption(f"Read from {count(len(numbers.values), 'step')} of {count(columns.steps, 'step')}, evenly spaced.")
+    st.caption(f"Read from {count(len(numbers.values), 'step')}, evenly spaced over the data.")
 
 
 def choose_dimension(cell: object) -> None:

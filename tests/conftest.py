@@ -52,7 +52,7 @@ def server(tmp_path_factory):
         process = subprocess.Popen(
             [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
             cwd=ROOT,
-            env=os.environ | {"SEQRL_HOME": str(home)},
+            env=os.environ | {"SEQRL_HOME": str(home), "SEQRL_IMPORT_ROOT": str(home.parent)},
             stdout=output,
             stderr=subprocess.STDOUT,
         )
