@@ -257,6 +257,15 @@ def test_a_zipped_folder_is_unpacked_and_removed(tmp_path):
     assert read(archive, tmp_path).episodes["length"].tolist() == list(LENGTHS)
 
 
+@pytest.mark.parametrize("depth", [0, 1, 3])
+def test_a_zipped_minari_dataset_may_be_wrapped_in_folders(tmp_path, depth):
+    import shutil
+
+    write_minari(tmp_path.joinpath("packed", *["wrapped"] * depth))
+    archive = shutil.make_archive(str(tmp_path / "upload"), "zip", tmp_path / "packed")
+    check_steps(read(archive, tmp_path), steps())
+
+
 # --- faulty files ----------------------------------------------------------------------------------
 
 

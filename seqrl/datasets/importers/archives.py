@@ -12,13 +12,14 @@ from seqrl.files import free_bytes, inside
 
 _MOST_FILES = 20_000
 _KEEP_FREE_BYTES = 512 * 2**20
+_DEEPEST = 8
 
 
 def unpack(archive: Path, folder: Path) -> Path:
     """Unpack a ZIP archive into an existing empty folder.
 
     Returns:
-        The folder, or the only folder in it.
+        The folder, or the only folder in it, and so on: Minari wraps a dataset in its namespace.
 
     Raises:
         ImportRefused: if a member would leave the folder, is a link, or the whole expands out of proportion.
@@ -33,8 +34,17 @@ def unpack(archive: Path, folder: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             with file.open(info) as packed, open(target, "xb") as plain:
                 _copy(packed, plain, info.file_size)
-    entries = list(folder.iterdir())
-    return entries[0] if len(entries) == 1 and entries[0].is_dir() else folder
+    return _only_folder(folder)
+
+
+def _only_folder(folder: Path) -> Path:
+    """The first folder on the way down that holds anything but one other folder."""
+    for _ in range(_DEEPEST):
+        entries = list(folder.iterdir())
+        if len(entries) != 1 or not entries[0].is_dir():
+            break
+        folder = entries[0]
+    return folder
 
 
 def _checked(archive: Path, file: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
