@@ -2,7 +2,15 @@
 
 import streamlit as st
 
-from pages.shared.episode_choice import MOST_BESIDE, cell_names, episode_title, first_episode, take_link, write_link
+from pages.shared.episode_choice import (
+    MOST_BESIDE,
+    begin_anew,
+    cell_names,
+    episode_title,
+    first_episode,
+    take_link,
+    write_link,
+)
 from pages.shared.exports import json_button
 from pages.shared.frame import controls, empty_state, heading, newest, open_store, presenting
 from pages.shared.lab_view import drawn, lab
@@ -31,6 +39,7 @@ def forget_episode() -> None:
     for key in ("lab.episode", "lab.point", "lab.beside", "lab.choice"):
         state.pop(key, None)
     state["lab.step"] = 0
+    begin_anew()
 
 
 def choose_point() -> None:
@@ -45,6 +54,7 @@ def choose_episode(identifier: int) -> None:
     state["lab.asked"] = (name, identifier)
     state["lab.step"] = 0
     state.pop("lab.choice", None)
+    begin_anew()
 
 
 with controls():

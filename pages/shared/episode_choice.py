@@ -80,6 +80,12 @@ def take_link(known: list[str]) -> None:
     state["lab.asked"] = (sweep, state["lab.episode"])
     for key in ("lab.point", "lab.choice"):
         state.pop(key, None)
+    begin_anew()
+
+
+def begin_anew() -> None:
+    """Let the player begin where the server is, also with an episode that was shown before."""
+    st.session_state["lab.visit"] = st.session_state.get("lab.visit", 0) + 1
 
 
 def write_link(sweep: str, episode: int, beside: list[int], step: int) -> None:

@@ -148,6 +148,7 @@ class Lab {
     this.host = host;
     this.root = host.querySelector(".lab");
     this.speed = 1;
+    this.visit = data.visit;
     this.position = 0;
     this.build(data);
     this.observer = new ResizeObserver(() => this.paint(true));
@@ -234,7 +235,7 @@ class Lab {
   commit() {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
-      if (this.step !== this.told && !this.playing) { this.told = this.step; this.tell("step", this.step); }
+      if (this.step !== this.told && !this.playing) { this.told = this.step; this.tell("step", `${this.visit} ${this.step}`); }
     }, 200);
   }
 

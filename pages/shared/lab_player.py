@@ -100,6 +100,7 @@ def step_through(
     episodes: Sequence[LabEpisode],
     key: str,
     *,
+    visit: str,
     start: int,
     on_step: Callable[[int], None],
     on_go: Callable[[int], None] | None = None,
@@ -109,7 +110,8 @@ def step_through(
 
     Args:
         episodes: one to three.
-        key: of the element; it keeps its step as long as key and episodes stay the same.
+        key: of the element.
+        visit: it keeps its step as long as this stays the same.
         start: the step that it begins with.
         on_step: called with the step that was chosen, once the scrubber is let go.
         on_go: called with +1 or −1 when the next or previous episode is wished for.
@@ -117,8 +119,8 @@ def step_through(
     """
 
     def stepped() -> None:
-        step = (st.session_state.get(key) or {}).get("step")
-        if step is not None:
+        of, _, step = str((st.session_state.get(key) or {}).get("step") or "").rpartition(" ")
+        if of == visit:  # not that of an episode which is gone from the screen
             on_step(int(step))
 
     def gone() -> None:
@@ -133,7 +135,8 @@ def step_through(
         payload.append(values)
     data = {
         "episodes": payload,
-        "fingerprint": "|".join(f"{e.path}{e.path.stat().st_mtime_ns}{e.title}{e.color}" for e in episodes),
+        "fingerprint": "|".join([visit, *(f"{e.path}{e.path.stat().st_mtime_ns}{e.title}{e.color}" for e in episodes)]),
+        "visit": visit,
         "start": start,
         "play": playing,
         "presenting": presenting(),

@@ -123,11 +123,13 @@ def lab(sweep: SweepRow, rows: Sequence[pd.Series], go: Callable[[int], None]) -
     write_link(sweep.name, ids[0], ids[1:], step)
     film, side = two_columns() if len(rows) == 1 else (st.container(), st.container())
     with film:
-        key = f"lab.{sweep.name}.{'.'.join(map(str, ids))}"
-        start = st.session_state.setdefault(f"{key}.start", step)
-        moving = presenting() and not start
+        visit = f"{st.session_state.get('lab.visit', 0)}.{sweep.name}.{'.'.join(map(str, ids))}"
+        if st.session_state.get("lab.shown") != visit:
+            st.session_state.update({"lab.shown": visit, "lab.start": step})
+        start = int(st.session_state["lab.start"])
         shown = [lab_episode(sweep, row) for row in rows]
-        step_through(shown, key, start=start, on_step=stepped, on_go=gone, playing=moving)
+        moving = presenting() and not start
+        step_through(shown, "lab.player", visit=visit, start=start, on_step=stepped, on_go=gone, playing=moving)
         sentence(_told(sweep, rows, step))
         if not presenting():
             take_away(sweep, rows)
