@@ -1,19 +1,25 @@
-"""``python -m benchmarks [NAME ...]``: all benchmarks of this folder, or those named."""
+"""``python -m benchmarks [NAME ...]``: all benchmarks of this folder, or those named; one table and one JSON file."""
 
 from __future__ import annotations
 
 import pkgutil
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.harness import save, table
+from benchmarks.harness import Comparison, save, table
 
 if __name__ == "__main__":
     known = [name for _, name, _ in pkgutil.iter_modules([str(Path(__file__).parent)])]
+    measured: list[Comparison] = []
     for name in sys.argv[1:] or known:
         module = import_module(f"benchmarks.{name}")
-        if hasattr(module, "measure"):
-            comparisons = module.measure()
-            print(f"\n{name}\n{table(comparisons)}", flush=True)
-            save(name, comparisons)
+        if not hasattr(module, "measure"):
+            continue
+        started = time.perf_counter()
+        comparisons = module.measure()
+        save(name, comparisons)
+        measured += comparisons
+        print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
+    print(f"\n{table(measured)}\n\nin {save('all', measured)}")

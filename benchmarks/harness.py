@@ -24,10 +24,11 @@ class Comparison:
 
     Attributes:
         what: the workload.
-        unit: of the figures; more is better.
+        unit: of the figures; more is better, unless there is ``at_most``.
         ours: median of seqrl.
         peers: name → median of what people would use instead.
         at_least: ratio to the best peer that is asked for, None where nothing is asked.
+        at_most: largest figure of seqrl that is asked for, None where nothing is asked.
         runs: name → every measurement, in order.
         notes: what a reader has to know.
     """
@@ -39,6 +40,7 @@ class Comparison:
     at_least: float | None = None
     runs: Mapping[str, Sequence[float]] = field(default_factory=dict)
     notes: str = ""
+    at_most: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -85,7 +87,8 @@ def table(comparisons: Sequence[Comparison]) -> str:
     for row in comparisons:
         best = max(row.peers.values(), default=None)
         ratio = f"{row.ratio:.1f}" if row.ratio is not None else ""
-        asked = f"{row.at_least:g}" if row.at_least is not None else ""
+        asked = f"{row.at_least:.3g}" if row.at_least is not None else ""
+        asked = f"≤ {row.at_most:g}" if row.at_most is not None else asked
         shown = f"{best:,.4g}" if best is not None else ""
         lines.append(f"{row.what:64} {row.unit:>12} {row.ours:>10,.5g} {shown:>10} {ratio:>7} {asked:>6}")
     return "\n".join(lines)

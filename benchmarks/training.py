@@ -191,4 +191,6 @@ def measure() -> list[Comparison]:
             variants = {"seqrl": own, name: per_second(work, DRAWS // 4, 1)}
             what = f"DT batches (64 × 20), against {name}"
             rows.append(compare(what, "batches/s", "seqrl", variants, rounds=5, at_least=at_least))
-    return rows
+        update_s = BATCH * K / rows[0].ours
+        share = Comparison("a DT batch, of a bf16 update", "%", 100 / rows[-1].ours / update_s, at_most=2)
+    return [*rows, share]
