@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 
 from seqrl import __version__, calibration, plots
-from seqrl.config import BeamSweepSpec
+from seqrl.config import BeamSweepSpec, ScheduleSweepSpec, schedule_text
 from seqrl.plots.format import count, number, with_interval
 from seqrl.registry import MODELS
 from seqrl.store import NotFound, RunRow, Store, SweepRow
@@ -74,7 +74,7 @@ def report(store: Store, name: str) -> str:
     if not len(episodes):
         raise ValueError(f"the sweep {name} has no episodes yet; wait for its first point")
     runs = _runs(store, sweep)
-    draw = _beams if isinstance(sweep.spec, BeamSweepSpec) else _returns
+    draw = {"sweep_beam": _beams, "sweep_schedule": _schedules}.get(sweep.kind, _returns)
     parts = [
         f"<h1>{_text(name)}</h1>",
         f'<p class="muted">{_about(sweep, episodes)}</p>',
@@ -88,7 +88,7 @@ def report(store: Store, name: str) -> str:
 def report_episodes(store: Store, name: str) -> list[int]:
     """The episodes that a report shows as videos: typical ones of a low, a middle and a high request.
 
-    Of a beam sweep, of the first, the middle and the last point.
+    Of a beam sweep, of the first, the middle and the last point; of schedules, the unchanged target and two others.
 
     Raises:
         NotFound: if there is no such sweep.
@@ -98,6 +98,8 @@ def report_episodes(store: Store, name: str) -> list[int]:
         return []
     if isinstance(sweep.spec, BeamSweepSpec):
         groups = [group for _, group in episodes.groupby(list(_BEAM_CELL))]
+    elif isinstance(sweep.spec, ScheduleSweepSpec):
+        groups = [group for _, group in episodes.groupby("schedule", sort=False)]
     else:
         asked = episodes[episodes["target"].notna()]
         asked = asked if len(asked) else episodes
@@ -233,6 +235,50 @@ def _beams(store: Store, sweep: SweepRow, episodes: pd.DataFrame, runs: dict[str
         "<h2>Points</h2>",
         _table(["model", "beam width", "horizon", "achieved, 95% interval", "per decision", "episodes"], rows),
     ]
+
+
+def _schedules(store: Store, sweep: SweepRow, episodes: pd.DataFrame, runs: dict[str, RunRow]) -> list[str]:
+    """What another target on the way did: the first episode of every schedule on one time axis, and the returns."""
+    spec: ScheduleSweepSpec = sweep.spec
+    points = calibration.points(episodes, by=("schedule",)).set_index("schedule")
+    order = [schedule_text(spec.target, schedule) for schedule in spec.all_schedules()]
+    rows = [
+        [text, with_interval(*points.loc[text, ["mean", "low", "high"]]), str(int(points.loc[text, "n"]))]
+        for text in order
+        if text in points.index
+    ]
+    run = runs.get(spec.runs[0])
+    action = run.facts.action if run else None
+    names = () if action is None else action.labels if action.kind == "discrete" else action.names
+    traces = [
+        _trace(store, sweep, row, _kinds(runs).get(spec.runs[0], ""))
+        for _, row in episodes[episodes["episode"] == 0].head(4).iterrows()
+    ]
+    info = plots.episode_strips_info(traces, action_names=names)
+    start = spec.origin.step if spec.origin else None
+    heading = "<h2>Another target on the way</h2>"
+    if spec.origin is not None:
+        told = f"Episode {spec.origin.episode_id} of {spec.origin.sweep}, played anew from step {spec.origin.step} on."
+        heading += f'<p class="muted">{_text(told)}</p>'
+    return [
+        heading,
+        _chart(plots.episode_strips(info, step=start), first=True),
+        f"<p>{_text(plots.sentence(info))}</p>",
+        _table(["asked for", "return, 95% interval", "episodes"], rows),
+    ]
+
+
+def _trace(store: Store, sweep: SweepRow, row: pd.Series, kind: str) -> plots.EpisodeTrace:
+    steps = store.episode_steps(sweep.name, int(row["episode_id"]))
+    return plots.EpisodeTrace(
+        label=f"asked for {row['schedule']}",
+        kind=kind,
+        rewards=steps["rewards"],
+        returns_to_go=steps["returns_to_go"],
+        actions=steps["actions"],
+        action_probabilities=steps.get("action_probabilities"),
+        episode_id=int(row["episode_id"]),
+    )
 
 
 def _films(store: Store, sweep: SweepRow, episodes: pd.DataFrame) -> list[str]:

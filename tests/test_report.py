@@ -10,7 +10,7 @@ from seqrl import calibration
 from seqrl.cli import main
 from seqrl.plots.format import number
 from seqrl.report import report, report_episodes
-from tests.pages.small_store import BEAMS, DATASET, SWEEP, TARGETS, add_planner, fill
+from tests.pages.small_store import BEAMS, DATASET, SCHEDULES, SWEEP, TARGETS, add_planner, add_schedules, fill
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,16 @@ def test_a_beam_sweep_has_its_points(store):
     assert "without planning" in text
     assert "<td>3</td>" in text
     assert len(report_episodes(store, BEAMS)) == 2
+
+
+def test_schedules_stand_beside_the_unchanged_target(store):
+    records = add_schedules(store, 5, 7)
+    text = report(store, SCHEDULES)
+    assert "Episode 5 of ask-poles, played anew from step 7 on." in text
+    for schedule, pair in (("40", records[:2]), ("40, from step 7: 60", records[2:])):
+        mean = sum(record.achieved_return for record in pair) / 2
+        assert re.search(rf"<td>{schedule}</td><td>{number(mean)} \(", text)
+    assert report_episodes(store, SCHEDULES) == [0, 2]
 
 
 def test_a_name_is_text_and_never_markup(store, monkeypatch):

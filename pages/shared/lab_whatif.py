@@ -11,7 +11,7 @@ import streamlit as st
 from pages.shared import forms
 from pages.shared.charts import chart
 from pages.shared.episode_choice import MOST_BESIDE, lab_link
-from pages.shared.exports import csv_button, json_button
+from pages.shared.exports import csv_button, json_button, report_button
 from pages.shared.frame import open_store, presenting, style
 from pages.shared.jobs import progress, submit
 from pages.shared.names import free_name
@@ -193,6 +193,7 @@ def _results(mine: list[SweepRow], sweep: SweepRow) -> None:
             with st.container(horizontal=True):
                 csv_button(episodes, f"{name}-episodes", "Episodes as CSV")
                 json_button(chosen.spec, f"{name}-spec", "Spec as JSON")
+                report_button(open_store(), name)
 
 
 def outcomes(sweep: SweepRow, episodes: pd.DataFrame) -> pd.DataFrame:

@@ -18,13 +18,17 @@ from seqrl.config import (
     DatasetFacts,
     DatasetSpec,
     DecisionTransformerSpec,
+    Origin,
     PlanningSpec,
     ReturnSummary,
     ReturnSweepSpec,
     RunSpec,
+    ScheduleSweepSpec,
     SpaceFacts,
+    TargetChange,
     TrainingSpec,
     TrajectoryTransformerSpec,
+    schedule_text,
 )
 from seqrl.store import EpisodeRecord, MetricRow, Store
 from seqrl.store.columns import Columns, ColumnsWriter, write_facts
@@ -36,6 +40,7 @@ RUNS = {"dt-poles": DecisionTransformerSpec(), "bc-poles": BehaviourCloningSpec(
 PLANNER = "tt-poles"
 BEAMS = "beam-poles"
 SWEEP = "ask-poles"
+SCHEDULES = "what-if"
 TARGETS = (20.0, 40.0, 60.0)
 
 
@@ -234,3 +239,24 @@ def planned(width, episode):
         }
     cell = {"width": width, "horizon": 3 if width else 0, "seconds_per_decision": 0.01 * (1 + width)}
     return dataclasses.replace(record, cell=cell, extra=extra)
+
+
+def add_schedules(store, episode_id, step):
+    """An episode that was asked for 40, continued with its own target and with 60; returns the records."""
+    spec = ScheduleSweepSpec(
+        name=SCHEDULES,
+        runs=("dt-poles",),
+        target=40.0,
+        schedules=((TargetChange(step=step, target=60.0),),),
+        origin=Origin(sweep=SWEEP, episode_id=episode_id, step=step),
+        episodes=2,
+    )
+    store.add_sweep(spec, kind="sweep_schedule")
+    records = []
+    for schedule, target in zip(spec.all_schedules(), (40.0, 60.0), strict=True):
+        cell = {"schedule": schedule_text(40.0, schedule), "from_step": step}
+        played = [play("dt-poles", "sampled", target, episode, 101) for episode in range(2)]
+        records += [dataclasses.replace(record, cell=cell) for record in played]
+    store.append_episodes(SCHEDULES, records)
+    store.finish_sweep(SCHEDULES)
+    return records

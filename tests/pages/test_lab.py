@@ -4,12 +4,11 @@ import re
 
 import numpy as np
 import pytest
-from small_store import BEAMS, RUNS, SWEEP, add_planner, fill, play
+from small_store import BEAMS, RUNS, SCHEDULES, SWEEP, add_planner, add_schedules, fill
 from test_pages import open_page
 
 from pages.shared.lab_player import lab_strips, numbers
 from seqrl.checkpoints import Checkpoint, save_checkpoint
-from seqrl.config import Origin, ScheduleSweepSpec, TargetChange, schedule_text
 from tests.acting import actor_for
 
 DT, BC = RUNS
@@ -134,26 +133,14 @@ def test_what_cannot_be_played_out_is_refused_in_the_words_of_the_specs(filmed):
 
 
 def test_what_was_played_out_is_compared_with_the_unchanged_target(filmed):
-    schedules = ((TargetChange(step=7, target=60.0),),)
-    origin = Origin(sweep=SWEEP, episode_id=EPISODE, step=7)
-    spec = ScheduleSweepSpec(name="what-if", runs=(DT,), target=40.0, schedules=schedules, origin=origin, episodes=2)
-    filmed.add_sweep(spec, kind="sweep_schedule")
-    records = []
-    for schedule, target in zip(spec.all_schedules(), (40.0, 60.0), strict=True):
-        cell = {"schedule": schedule_text(40.0, schedule), "from_step": 7}
-        for episode in range(2):
-            record = play(DT, "sampled", target, episode, 101)
-            record.cell.update(cell)
-            records.append(record)
-    filmed.append_episodes("what-if", records)
-    filmed.finish_sweep("what-if")
+    records = add_schedules(filmed, EPISODE, 7)
     app = open_lab(sweep=SWEEP, episode=str(EPISODE), step="7")
     kept, changed = (np.mean([r.achieved_return for r in records[i : i + 2]]) for i in (0, 2))
     assert f"With the target unchanged (40) it collects **{kept:g}**" in said(app)
     assert f"asked for 40, from step 7: 60, **{changed:g}**" in said(app)
-    assert app.button(key="lab.watch.what-if")
-    film(filmed, "what-if", 0, 2)
-    watched = open_lab(sweep="what-if", episode="0", beside="2", step="7")
+    assert app.button(key=f"lab.watch.{SCHEDULES}")
+    film(filmed, SCHEDULES, 0, 2)
+    watched = open_lab(sweep=SCHEDULES, episode="0", beside="2", step="7")
     assert not watched.error
     assert watched.selectbox(key="lab.point").value == f"{DT} · sampled · 40"
     assert "from step 7: 60" in said(watched)
