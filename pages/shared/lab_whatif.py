@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -83,57 +83,28 @@ def _belongs(other: SweepRow, sweep: SweepRow, row: pd.Series) -> bool:
     return bool(origin.sweep == sweep.name and origin.episode_id == int(row["episode_id"]))
 
 
+class Wish(NamedTuple):
+    """What the form says.
+
+    Attributes:
+        how: whether the episode goes on from the step, or new ones begin.
+        text: targets, or the schedule.
+        episodes: of every schedule.
+        remembered: see `ScheduleSweepSpec`.
+    """
+
+    how: str
+    text: str
+    episodes: int
+    remembered: str
+
+
 def _form(sweep: SweepRow, row: pd.Series, run: RunRow, step: int) -> None:
-    how = st.segmented_control("What is changed", [CONTINUE, CHANGE], default=CONTINUE, required=True, key="lab.how")
-    returns = run.facts.returns
-    first, second = st.columns([3, 2], vertical_alignment="bottom")
-    with first:
-        if how == CONTINUE:
-            text = st.text_input(
-                f"Targets from step {step} on (reward)",
-                worth_trying(sweep, row, run, step),
-                key=f"lab.targets.{row['episode_id']}.{step}",
-                help="Return of the whole episode; what was collected before counts. The first "
-                f"{count(step, 'step')} are played as recorded.",
-            )
-        else:
-            text = st.text_input(
-                "Schedule (step:target)",
-                f"0:{returns.minimum:g}, {max(1, min(100, run.facts.step_limit // 4))}:{returns.maximum:g}",
-                key="lab.schedule",
-                help="From step 0 the first target, from the next step on the second, and so on; it is compared with "
-                "the first target held to the end.",
-            )
-    with second:
-        key = "lab.episodes.on" if how == CONTINUE else "lab.episodes.new"
-        episodes = forms.field(ScheduleSweepSpec, "episodes", key, default=3 if how == CONTINUE else 10, bind=False)
-    with st.container():
-        remembered = forms.field(
-            ScheduleSweepSpec,
-            "remembered",
-            f"lab.remembered.{how}",
-            default="rewritten" if how == CONTINUE else "kept",
-            bind=False,
-        )
+    wish = _wish(sweep, row, run, step)
 
     def make() -> ScheduleSweepSpec:
         """The spec that the form describes."""
-        values: dict[str, Any] = _as_played(sweep, row) | {"episodes": episodes, "remembered": remembered}
-        if how == CONTINUE:
-            targets = forms.numbers(text, "targets")
-            values |= {
-                "name": free_name(open_store(), f"what-if-{row['episode_id']}-at-{step}"),
-                "target": None if pd.isna(row["target"]) else float(row["target"]),
-                "schedules": tuple((TargetChange(step=step, target=target),) for target in targets),
-                "origin": Origin(sweep=sweep.name, episode_id=int(row["episode_id"]), step=step),
-            }
-        else:
-            start, *later = parse_schedule(text or "")
-            if start.step != 0 or not later:
-                raise ValueError(f"schedule is {text!r}; begin with step 0 and change at least once, as 0:100, 120:400")
-            name = free_name(open_store(), f"schedule-{run.name.removeprefix('demo/')}")
-            values |= {"name": name, "target": start.target, "schedules": (tuple(later),)}
-        spec = ScheduleSweepSpec.model_validate(values)
+        spec = ScheduleSweepSpec.model_validate(_values(wish, sweep, row, run, step))
         check_schedule_sweep(spec, {run.name: (run.spec, run.facts)})
         return spec
 
@@ -147,6 +118,66 @@ def _form(sweep: SweepRow, row: pd.Series, run: RunRow, step: int) -> None:
             json_button(spec, spec.name, "Spec as JSON")
     if pressed and spec is not None and submit(ScheduleSweepJob(spec=spec)) is not None:
         st.session_state["lab.played"] = spec.name
+
+
+def _wish(sweep: SweepRow, row: pd.Series, run: RunRow, step: int) -> Wish:
+    """The widgets of the form."""
+    how = str(
+        st.segmented_control("What is changed", [CONTINUE, CHANGE], default=CONTINUE, required=True, key="lab.how")
+    )
+    goes_on = how == CONTINUE
+    first, second = st.columns([3, 2], vertical_alignment="bottom")
+    with first:
+        text = _targets(sweep, row, run, step) if goes_on else _schedule(run)
+    with second:
+        key = "lab.episodes.on" if goes_on else "lab.episodes.new"
+        episodes = forms.field(ScheduleSweepSpec, "episodes", key, default=3 if goes_on else 10, bind=False)
+    default = "rewritten" if goes_on else "kept"
+    remembered = forms.field(ScheduleSweepSpec, "remembered", f"lab.remembered.{how}", default=default, bind=False)
+    return Wish(how, text, episodes, remembered)
+
+
+def _targets(sweep: SweepRow, row: pd.Series, run: RunRow, step: int) -> str:
+    return st.text_input(
+        f"Targets from step {step} on (reward)",
+        worth_trying(sweep, row, run, step),
+        key=f"lab.targets.{row['episode_id']}.{step}",
+        help="Return of the whole episode; what was collected before counts. The first "
+        f"{count(step, 'step')} are played as recorded.",
+    )
+
+
+def _schedule(run: RunRow) -> str:
+    returns, later = run.facts.returns, max(1, min(100, run.facts.step_limit // 4))
+    return st.text_input(
+        "Schedule (step:target)",
+        f"0:{returns.minimum:.4g}, {later}:{returns.maximum:.4g}",
+        key="lab.schedule",
+        help="From step 0 the first target, from the next step on the second, and so on; it is compared with the first "
+        "target held to the end.",
+    )
+
+
+def _values(wish: Wish, sweep: SweepRow, row: pd.Series, run: RunRow, step: int) -> dict[str, Any]:
+    """The fields of the spec.
+
+    Raises:
+        ValueError: if the text is none of targets or a schedule.
+    """
+    values = _as_played(sweep, row) | {"episodes": wish.episodes, "remembered": wish.remembered}
+    if wish.how == CONTINUE:
+        targets = forms.numbers(wish.text, "targets")
+        return values | {
+            "name": free_name(open_store(), f"what-if-{row['episode_id']}-at-{step}"),
+            "target": None if pd.isna(row["target"]) else float(row["target"]),
+            "schedules": tuple((TargetChange(step=step, target=target),) for target in targets),
+            "origin": Origin(sweep=sweep.name, episode_id=int(row["episode_id"]), step=step),
+        }
+    start, *later = parse_schedule(wish.text or "")
+    if start.step != 0 or not later:
+        raise ValueError(f"schedule is {wish.text!r}; begin with step 0 and change at least once, as 0:100, 120:400")
+    name = free_name(open_store(), f"schedule-{run.name.removeprefix('demo/')}")
+    return values | {"name": name, "target": start.target, "schedules": (tuple(later),)}
 
 
 def _as_played(sweep: SweepRow, row: pd.Series) -> dict[str, Any]:
