@@ -89,18 +89,17 @@ if not results:
 def figures() -> None:
     """The errors of the shown runs as numbers."""
     first = next(iter(results.values()))
-    show = percent if first["measure"] == "mismatch" else number
-    what = "Other action than recorded" if first["measure"] == "mismatch" else "Off by (half ranges)"
+    mismatch = first["measure"] == "mismatch"
+    show = percent if mismatch else number
+    st.markdown(
+        "**Steps with another action than the recorded one**" if mismatch else "**Error in half action ranges**"
+    )
     cells = st.grid("auto", min_column_width=170)
     for run, result in results.items():
         seen = "held-out" if result["held_out"] else "already seen"
-        cells.metric(
-            f"{run}: {what[:1].lower()}{what[1:]}",
-            show(result["overall"]),
-            help=f"{count(result['steps'], 'step')} of {count(result['episodes'], 'episode')}, {seen}.",
-        )
-    unmoved = "Always the same action" if first["measure"] == "mismatch" else "Always the mean action"
-    cells.metric(unmoved, show(first["baseline"]))
+        about = f"{count(result['steps'], 'step')} of {count(result['episodes'], 'episode')}, {seen}."
+        cells.metric(run, show(result["overall"]), help=about)
+    cells.metric("Always the same action" if mismatch else "Always the mean action", show(first["baseline"]))
 
 
 def errors() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from pages.shared import forms
+from pages.shared.frame import newest
 from pages.shared.jobs import submit
 from pages.shared.names import free_name
 from seqrl.config import DeriveJob, DeriveSpec, EpisodePart
@@ -28,7 +29,7 @@ def from_datasets(store: Store) -> list[JobRow]:
     sources = left.multiselect(
         "Sources",
         [row.name for row in rows],
-        default=[rows[0].name],
+        default=[newest([row.name for row in rows])],
         key="derive.sources",
         bind="query-params",
         help="Several are combined: their episodes follow each other in this order.",

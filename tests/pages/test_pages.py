@@ -254,7 +254,7 @@ def test_an_evaluation_shows_its_figures(home):
     evaluate(fill(home))
     app = open_page("open_loop")
     shown = {metric.label: metric.value for metric in app.metric}
-    assert shown == {"dt-poles: other action than recorded": "25%", "Always the same action": "50%"}
+    assert shown == {"dt-poles": "25%", "Always the same action": "50%"}
     assert not app.error and not app.warning
     assert any("dt-poles is off by 25%" in text.value for text in app.markdown)
     assert any("Asked for 0, “push" in text.value for text in app.markdown)
