@@ -124,6 +124,10 @@ class LocalBackend:
             )
 
 
+_KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**28), "MALLOC_TRIM_THRESHOLD_": str(2**28)}
+"""An update frees what the next one takes; given back in between, its pages cost a tenth of a training's time."""
+
+
 def _environment(store: Store, job: JobRow) -> dict[str, str]:
     path = os.pathsep.join(filter(None, [str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH")]))
     return os.environ | {
@@ -135,6 +139,7 @@ def _environment(store: Store, job: JobRow) -> dict[str, str]:
         # Products of matrices have the same bits whatever the number of threads; measured, it costs nothing.
         "MKL_CBWR": "AUTO,STRICT",
         TOKEN_VARIABLE: str(job.token),
+        **(_KEEP_FREED_MEMORY if job.kind == "train" else {}),
     }
 
 
