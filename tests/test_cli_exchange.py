@@ -3,9 +3,13 @@
 import json
 
 import pytest
+import torch
 
+from seqrl import jobs
+from seqrl.checkpoints import load_model
 from seqrl.cli import main
 from seqrl.cli.session import Session
+from seqrl.config import RunExportJob, RunExportSpec
 from seqrl.store import Store
 from seqrl.worker import imports
 from tests.foreign_files import LENGTHS, steps, write_d4rl, write_npz
@@ -77,6 +81,22 @@ def test_a_dataset_without_environment_trains_and_is_measured_open_loop(run, imp
     assert "half ranges" in run("evaluate", "open-loop", "--run", "r", "--dataset", "d")[1]
     code, sentence = run("sweep", "rtg", "--run", "r", "--targets", "1")
     assert code == 1 and "without an environment; use evaluate open-loop" in sentence
+
+
+def test_the_file_that_a_page_offers_of_a_run_comes_in_again(run, imported, home):
+    assert run("train", "--dataset", "d", "--name", "r", *SMALL)[0] == 0
+    assert run("train", "--dataset", "d", "--model", "bc", "--name", "b", *SMALL)[0] == 0
+    store = Store(home)
+    for form in ("zip", "hf"):
+        jobs.submit(store, RunExportJob(spec=RunExportSpec(name="r", format=form)), InProcess())
+        path = store.run_export_path("r", form)
+        assert run("run", "import", path, "--format", form, "--name", f"again-{form}", "--env", "none")[0] == 0
+        weights = [load_model(store.run_folder(name))[0].state_dict() for name in ("r", f"again-{form}")]
+        assert all(torch.allclose(weights[1][name], tensor, atol=1e-6) for name, tensor in weights[0].items())
+    refused = jobs.submit(store, RunExportJob(spec=RunExportSpec(name="b", format="hf")), InProcess())
+    assert "only a Decision Transformer can be exported" in store.job(refused.id).error
+    with pytest.raises(ValueError, match="no run named nobody"):
+        jobs.submit(store, RunExportJob(spec=RunExportSpec(name="nobody")), InProcess())
 
 
 def test_a_refused_file_leaves_nothing_and_its_name_free(run, home, tmp_path):
