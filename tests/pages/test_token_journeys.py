@@ -30,7 +30,7 @@ def run_and_wait(page, name, parameter):
     field.press("Enter")
     page.get_by_role("button", name="Run the sweep").click()
     page.wait_for_url(re.compile(f"{parameter}={name}"))
-    expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0, timeout=SLOW_MS)
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0, timeout=3 * SLOW_MS)
 
 
 def test_fewer_bins_round_more_and_the_chart_says_by_how_much(page, server):
@@ -101,6 +101,7 @@ def test_three_families_are_compared_in_one_chart(page, server):
     targets.fill("30, 60")
     targets.press("Enter")
     fill_number(page, "Episodes per target (episodes)", 2)
+    page.get_by_text("2 targets × 2 episodes").wait_for()
     page.get_by_text("More settings").click()
     fill_number(page, "Beam width (beams)", 2)
     fill_number(page, "Horizon (steps)", 2)
