@@ -164,10 +164,8 @@ def test_a_projector_needs_no_horizontal_scrolling(page, server, filmed, path):
     page.locator(".lab[data-frame], .playground[data-shown]").wait_for()
     main = page.get_by_test_id("stMain")
     assert main.evaluate("e => e.scrollWidth <= e.clientWidth")
-    missing = page.locator("canvas.picture, canvas.strip, video").evaluate_all(
-        "all => all.filter(e => !e.getAttribute('aria-label')).length"
-    )
-    assert missing == 0
+    pictures = page.locator("canvas.picture, canvas.strip, video")
+    assert pictures.evaluate_all("all => all.filter(e => !e.getAttribute('aria-label')).length") == 0
 
 
 def test_the_playground_plays_at_once_what_is_there_and_any_other_target_on_demand(page, server, filmed):
