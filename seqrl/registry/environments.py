@@ -270,6 +270,8 @@ ENVIRONMENTS: dict[str, EnvironmentRow] = {
                 *("speed forward", "speed upward", "speed of pitch", *(f"speed of {j}" for j in _LEG)),
             ),
             action_names=_LEG,
+            tiers=_trained(),
+            default_mix=_MEDIUM_EXPERT,
             trainers={
                 "ppo": _PPO
                 | {

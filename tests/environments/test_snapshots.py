@@ -9,12 +9,15 @@ import torch
 from safetensors.numpy import save
 
 from seqrl.environments import space_facts
+from seqrl.environments.behaviours import Behaviour
 from seqrl.environments.snapshots import (
     Snapshot,
     SnapshotController,
+    bundled_path,
     load_snapshot,
     save_snapshot,
 )
+from seqrl.registry import ENVIRONMENTS
 
 
 def snapshot(inputs=3, outputs=1, output="clip", seed=0, environment="Pendulum-v1", activation="relu"):
@@ -123,3 +126,46 @@ def test_a_policy_of_other_spaces_is_refused():
     wider = replace(snapshot(), biases=[*snapshot().biases[:-1], np.zeros(2, np.float32)])
     with pytest.raises(ValueError, match="into 2, but Pendulum-v1 needs 3 and 1"):
         SnapshotController([wider], space_facts("Pendulum-v1"))
+
+
+BUNDLED = [
+    (row.id, behaviour.policy.removeprefix("bundled:"))
+    for row in ENVIRONMENTS.values()
+    for behaviour in row.tiers.values()
+    if behaviour.policy.startswith("bundled:")
+]
+
+
+def test_a_bundle_has_two_qualities():
+    qualities = {environment: {q for e, q in BUNDLED if e == environment} for environment, _ in BUNDLED}
+    assert {"HalfCheetah-v5", "Hopper-v5"} <= set(qualities)
+    assert all(found == {"medium", "expert"} for found in qualities.values())
+
+
+@pytest.mark.parametrize(("environment", "quality"), BUNDLED)
+def test_a_bundled_policy_is_small_and_acts(environment, quality):
+    path = bundled_path(environment, quality)
+    assert path.stat().st_size <= 200_000
+    facts = space_facts(environment)
+    tier = ENVIRONMENTS[environment].tiers[quality]
+    behaviour = Behaviour(tier, facts)
+    behaviour.reset([1, 2])
+    actions = behaviour.act(np.zeros((2, facts.observation.size), np.float32))
+    assert actions.shape == (2, facts.action.size)
+    assert (np.abs(actions) <= 1).all()
+    kept = load_snapshot(path)
+    assert kept.environment == environment
+    assert kept.mean_return is not None
+
+
+def test_the_better_bundled_policy_is_better():
+    for environment in {environment for environment, _ in BUNDLED}:
+        medium, expert = (load_snapshot(bundled_path(environment, quality)) for quality in ("medium", "expert"))
+        assert medium.step < expert.step
+        assert medium.mean_return < 0.7 * expert.mean_return
+
+
+def test_a_quality_that_the_package_lacks_is_refused_with_those_it_has():
+    with pytest.raises(ValueError, match=r"no policy 'bundled:best' for Hopper-v5; choose from bundled:expert, bun"):
+        Behaviour(ENVIRONMENTS["Hopper-v5"].tiers["medium"].model_copy(update={"policy": "bundled:best"}),
+                  space_facts("Hopper-v5"))  # fmt: skip
