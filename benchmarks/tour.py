@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,14 @@ def visit(bench: Workbench, row: EnvironmentRow, steps: int = STEPS) -> dict[str
     }
 
 
+def is_installed(row: EnvironmentRow) -> bool:
+    """Whether the package of an environment is there; says so where it is not."""
+    found = row.module is None or find_spec(row.module) is not None
+    if not found:
+        print(f"{row.id} is left out: it needs {row.package}", flush=True)
+    return found
+
+
 def main() -> None:
     """Visit the environments named on the command line, or all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -60,7 +69,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, help="a folder to work in and to keep")
     parser.add_argument("--steps", type=int, default=STEPS, help="updates of every training")
     chosen = parser.parse_args()
-    rows = [ENVIRONMENTS[name] for name in chosen.environments or ENVIRONMENTS]
+    rows = [row for row in (ENVIRONMENTS[name] for name in chosen.environments or ENVIRONMENTS) if is_installed(row)]
     with tempfile.TemporaryDirectory(prefix="seqrl-tour-") as folder:
         bench = Workbench(chosen.home or Path(folder) / "home")
         lines = []

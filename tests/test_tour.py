@@ -1,5 +1,7 @@
 """The scripts that visit every environment and measure the small tasks, each once at the smallest size."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,6 +33,13 @@ def test_an_environment_is_visited_from_its_row_alone_and_only_once(bench, monke
     assert again["left to choose"] == line["left to choose"]
     tour.write([line, again], 2)
     assert (tmp_path / "tour.md").read_text().count(f"`{environment}`") == 2
+
+
+def test_an_environment_whose_package_is_missing_is_left_out_and_named(capsys):
+    row = dataclasses.replace(ENVIRONMENTS["Pendulum-v1"], module="no_such_module", package="swings")
+    assert not tour.is_installed(row)
+    assert capsys.readouterr().out == "Pendulum-v1 is left out: it needs swings\n"
+    assert tour.is_installed(ENVIRONMENTS["Pendulum-v1"])
 
 
 def test_a_walk_is_solved_when_no_shorter_one_exists_and_start_nodes_count_alike():
