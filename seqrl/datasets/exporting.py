@@ -215,6 +215,7 @@ def _schema(columns: Columns) -> pa.Schema:
 def _batch(columns: Columns, first: int, last: int, schema: pa.Schema) -> pa.RecordBatch:
     table = columns.episodes.iloc[first:last]
     start, end = int(table["start"].iat[0]), int(table["end"].iat[-1])
+    columns.resident.touch(end - start)
     lengths = table["length"].to_numpy()
     ends = table["end"].to_numpy() - start
     last_step = np.zeros(end - start, dtype=bool)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
@@ -97,6 +98,11 @@ class Columns:
             **arrays,
         )
 
+    @cached_property
+    def resident(self) -> Resident:
+        """Gives pages of the steps back that were read; whoever passes over all of them says so here."""
+        return Resident(self.observations, self.actions)
+
     @property
     def large(self) -> bool:
         """Whether the observations are more than should become resident in memory."""
@@ -115,6 +121,7 @@ class Columns:
         if not 0 <= index < len(self.episodes):
             raise IndexError(f"episode is {index} but there are {len(self.episodes)}; choose 0 to less than that")
         start, end = (int(self.episodes[column].iat[index]) for column in ("start", "end"))
+        self.resident.touch(end - start)
         observations = np.concatenate([self.observations[start:end], self.final_observations[index : index + 1]])
         return Episode(observations, self.actions[start:end], self.rewards[start:end])
 

@@ -1,6 +1,7 @@
 """Columns far larger than what may be resident are trained on and measured without becoming resident."""
 
 import mmap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,16 @@ def test_statistics_give_pages_back(columns):
     assert resident_file_bytes() - before < 48 * 2**20 < BYTES
     share = 1 / LENGTH
     assert mean == pytest.approx(share) and std == pytest.approx((share * (1 - share)) ** 0.5)
+
+
+def test_passing_over_every_episode_gives_pages_back(columns):
+    columns = replace(columns, final_observations=np.zeros((ROWS // LENGTH, WIDTH), dtype=np.float32))
+    before, most = resident_file_bytes(), 0
+    for index in range(len(columns.episodes)):
+        steps = columns.episode(index)
+        assert steps.observations[0].min() == 1 and steps.actions[0].min() == 1
+        most = max(most, resident_file_bytes() - before)
+    assert most < 48 * 2**20 < BYTES
 
 
 def test_small_or_plain_arrays_are_left_alone(tmp_path):
