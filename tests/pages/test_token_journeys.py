@@ -59,22 +59,22 @@ def test_a_click_on_a_token_explains_it(page, server):
 
 def test_a_beam_sweep_is_run_and_drawn(page, server):
     visit(page, server, "beam_planning?plan.with=demo/tt")
-    for label, text in (("Beam widths", "0, x"), ("Horizons (steps)", "2")):
+    for label, text in (("Beam widths", "0, x"), ("Horizons (steps)", "1")):
         field = page.get_by_role("textbox", name=label)
         field.fill(text)
         field.press("Enter")
     page.get_by_text("widths 'x' is neither a number nor start:stop:step").wait_for()
     field = page.get_by_role("textbox", name="Beam widths")
-    field.fill("0, 2")
+    field.fill("0, 1")
     field.press("Enter")
-    fill_number(page, "Episodes per point (episodes)", 2)
+    fill_number(page, "Episodes per point (episodes)", 1)
     run_and_wait(page, "looking-ahead", "beams")
     drawn(page, "Return and time per decision against beam width")
     table = Store(server[1]).sweep_episodes("looking-ahead")
-    assert table.groupby(["width", "horizon"]).size().to_dict() == {(0, 0): 2, (2, 2): 2}
+    assert table.groupby(["width", "horizon"]).size().to_dict() == {(0, 0): 1, (1, 1): 1}
     page.get_by_role("combobox", name="Point", exact=True).click()
-    page.get_by_role("option", name="demo/tt · width 2 · horizon 2").click()
-    expect(page.get_by_text("on average over 2 episodes")).to_be_visible()
+    page.get_by_role("option", name="demo/tt · width 1 · horizon 1").click()
+    expect(page.get_by_text("on average over 1 episode")).to_be_visible()
     drawn(page, "Futures imagined at step 10 over what then happened")
 
 
