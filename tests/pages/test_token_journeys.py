@@ -6,6 +6,7 @@ import pytest
 from browsing import SLOW_MS, drawn, fill_number, visit
 from playwright.sync_api import expect
 
+from seqrl import jobs
 from seqrl.store import Store
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -23,14 +24,17 @@ def rounding_error(page, bins):
     return float(re.search(r"costs .*?([\d.e×−⁻⁰¹²³-]+) with uniform bins", sentence_under(chart)).group(1))
 
 
-def run_and_wait(page, name, parameter):
+def run_and_wait(page, server, name, parameter):
     """Name the sweep of an open form, run it, and wait until it is measured."""
     field = page.get_by_label("Name", exact=True)
     field.fill(name)
     field.press("Enter")
     page.get_by_role("button", name="Run the sweep").click()
     page.wait_for_url(re.compile(f"{parameter}={name}"))
-    expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0, timeout=3 * SLOW_MS)
+    store = Store(server[1])
+    row = jobs.wait(store, store.sweep(name).job_id)
+    assert row.state == "succeeded", f"{row.error}\n{jobs.log_tail(store, row.id)}"
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0, timeout=SLOW_MS)
 
 
 def test_fewer_bins_round_more_and_the_chart_says_by_how_much(page, server):
@@ -68,7 +72,7 @@ def test_a_beam_sweep_is_run_and_drawn(page, server):
     field.fill("0, 1")
     field.press("Enter")
     fill_number(page, "Episodes per point (episodes)", 1)
-    run_and_wait(page, "looking-ahead", "beams")
+    run_and_wait(page, server, "looking-ahead", "beams")
     drawn(page, "Return and time per decision against beam width")
     table = Store(server[1]).sweep_episodes("looking-ahead")
     assert table.groupby(["width", "horizon"]).size().to_dict() == {(0, 0): 1, (1, 1): 1}
@@ -105,7 +109,7 @@ def test_three_families_are_compared_in_one_chart(page, server):
     page.get_by_text("More settings").click()
     fill_number(page, "Beam width (beams)", 2)
     fill_number(page, "Horizon (steps)", 2)
-    run_and_wait(page, "three-families", "sweep")
+    run_and_wait(page, server, "three-families", "sweep")
     chart = drawn(page, "Achieved against target return")
     for family in ("DT", "BC", "TT"):
         expect(chart.locator(".annotation").filter(has_text=re.compile(rf"^{family}\b")).first).to_be_visible()
