@@ -27,10 +27,10 @@ def shown_sweep() -> SweepRow | None:
 
 
 def three_episodes(sweep: SweepRow, data: Measured) -> list[pd.Series]:
-    """The episodes that are there as videos at a low, a middle and a high target."""
+    """The episodes that are there as videos at a low, a middle and the highest target; the data has few very low ones."""
     videos = filmed(sweep, data)
     targets = sorted(videos)
-    chosen = list(dict.fromkeys(targets[at] for at in (0, len(targets) // 2, -1))) if targets else []
+    chosen = list(dict.fromkeys(targets[at] for at in (len(targets) // 5, len(targets) // 2, -1))) if targets else []
     return [data.episodes[data.episodes["episode_id"] == videos[target]].iloc[0] for target in chosen]
 
 
