@@ -27,7 +27,10 @@ def shown_sweep() -> SweepRow | None:
 
 
 def three_episodes(sweep: SweepRow, data: Measured) -> list[pd.Series]:
-    """The episodes that are there as videos at a low, a middle and the highest target; the data has few very low ones."""
+    """The episodes that are there as videos at a low, a middle and the highest target.
+
+    Not at the very lowest: the data holds few such episodes, and models do not follow there.
+    """
     videos = filmed(sweep, data)
     targets = sorted(videos)
     chosen = list(dict.fromkeys(targets[at] for at in (len(targets) // 5, len(targets) // 2, -1))) if targets else []
