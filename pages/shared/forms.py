@@ -166,7 +166,7 @@ def fields(
 
     draw(plain)
     if folded:
-        with st.expander(advanced_title, icon=":material/tune:"):
+        with st.expander(advanced_title, icon=":material/tune:", key=f"{prefix}folded", on_change="rerun"):
             draw(folded)
     return values
 

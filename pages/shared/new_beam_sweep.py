@@ -58,7 +58,7 @@ def new_beam_sweep(store: Store, runs: Sequence[RunRow]) -> str | None:
         )
         with right:
             seed = forms.field(BeamSweepSpec, "seed", "beam.seed")
-        with st.expander("More settings", icon=":material/tune:"):
+        with st.expander("More settings", icon=":material/tune:", key="beam.more", on_change="rerun"):
             skip = (*TOKEN_SAMPLING, "beam_width", "horizon")
             planning = forms.fields(PlanningSpec, "beam.plan.", skip=skip, advanced_title="")
             recorded = forms.fields(

@@ -79,7 +79,7 @@ def new_sweep(store: Store, runs: Sequence[RunRow]) -> str | None:
         choosing = any(can_choose(row.spec.model) for row in asked)
         model_chooses = choosing and forms.field(ReturnSweepSpec, "model_chooses", "model_chooses")
         planning: dict[str, object] = {}
-        with st.expander("More settings", icon=":material/tune:"):
+        with st.expander("More settings", icon=":material/tune:", key="sweep.more", on_change="rerun"):
             acting = forms.field(ReturnSweepSpec, "acting", "acting")
             optimism = ReturnSweepSpec.model_fields["optimism"].default
             if model_chooses:

@@ -87,7 +87,7 @@ def test_keys_slider_and_strips_step_through_the_recorded_frames(page, server, f
 
 
 def test_a_frame_is_the_same_however_one_gets_there(page, server, filmed):
-    row = filmed[min(filmed)]
+    row = next(filmed[target] for target in sorted(filmed) if filmed[target]["length"] > 40)
     visit(page, server, link(row, step=40))
     at_frame(page, 40)
     there = ink(page)
