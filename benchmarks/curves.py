@@ -2,8 +2,8 @@
 
     python -m benchmarks.curves [--home FOLDER] [ENVIRONMENT ...]
 
-Short trainings on the default mixture of each environment. The table goes to ``benchmarks/results/curves.md``, one line
-a target; what a home holds already is not made again.
+Short trainings on a mixture of each environment's tiers. The table goes to ``benchmarks/results/curves.md``, one line
+a target; what stands there is measured again only if it is named, and what a home holds already is not made again.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import RESULTS
-from benchmarks.workbench import Workbench, machine, markdown, with_interval
+from benchmarks.workbench import Results, Workbench, with_interval
 from seqrl.registry import ENVIRONMENTS
 
 
@@ -45,9 +45,11 @@ CURVES = {
 }
 
 
-def measure_curve(
-    bench: Workbench, environment: str, plan: Curve, targets: int = 6, episodes: int = 10
-) -> list[dict[str, Any]]:
+EPISODES = 10
+"""Of every figure."""
+
+
+def measure_curve(bench: Workbench, environment: str, plan: Curve, targets: int = 6) -> list[dict[str, Any]]:
     """Lines of the table: what was achieved at targets between the 5th and the 95th percentile of the data."""
     name = environment.rpartition("/")[2]
     facts = bench.dataset(f"{name}-curve", environment, plan.episodes, plan.mix)
@@ -57,7 +59,7 @@ def measure_curve(
     run = bench.train(f"{name}-curve-dt", f"{name}-curve", model | {"action_head": head, "dropout": 0.0}, **training)
     low, high = facts.returns.percentiles[5], facts.returns.percentiles[95]
     asked = [float(f"{target:.4g}") for target in np.linspace(low, high, targets)]
-    table = bench.sweep(f"{name}-curve-rtg", [run], asked, episodes)
+    table = bench.sweep(f"{name}-curve-rtg", [run], asked, EPISODES)
     rows = []
     for target in asked:
         row: dict[str, Any] = {"environment": f"`{environment}`", "asked for": f"{target:.4g}"}
@@ -74,15 +76,12 @@ def main() -> None:
     parser.add_argument("environments", nargs="*", help=f"of {', '.join(CURVES)}; all if none is named")
     parser.add_argument("--home", type=Path, help="a folder to work in and to keep")
     chosen = parser.parse_args()
+    results = Results("curves", {"episodes a figure": EPISODES}, list(CURVES))
     with tempfile.TemporaryDirectory(prefix="seqrl-curves-") as folder:
         bench = Workbench(chosen.home or Path(folder) / "home")
-        lines: list[dict[str, Any]] = []
-        for environment in chosen.environments or CURVES:
-            lines += measure_curve(bench, ENVIRONMENTS[environment].id, CURVES[environment])
-            RESULTS.mkdir(exist_ok=True)
-            about = f"10 episodes a figure, with bootstrap 95 % intervals. {machine()}."
-            (RESULTS / "curves.md").write_text(f"{about}\n\n{markdown(lines)}\n")
-            print(markdown(lines), flush=True)
+        for name in chosen.environments or CURVES:
+            work = partial(measure_curve, bench, ENVIRONMENTS[name].id, CURVES[name])
+            results.measure(name, work, again=bool(chosen.environments))
 
 
 if __name__ == "__main__":

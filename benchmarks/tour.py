@@ -3,7 +3,8 @@
     python -m benchmarks.tour [--home FOLDER] [ENVIRONMENT ...]
 
 It shows that nothing anywhere assumes an environment, with trainings that are far too short to be good. The table goes
-to ``benchmarks/results/tour.md``; what a home holds already is not made again.
+to ``benchmarks/results/tour.md``. A tour that was stopped goes on where it was: an environment that stands in the table
+is visited again only if it is named, and what a home holds already is not made again.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import RESULTS
-from benchmarks.workbench import Workbench, machine, markdown, with_interval
+import imageio_ffmpeg
+import numpy as np
+
+from benchmarks.workbench import Results, Workbench, with_interval
 from seqrl.registry import ENVIRONMENTS, EnvironmentRow
 
 STEPS = 300
@@ -25,8 +29,11 @@ STEPS = 300
 DATA_STEPS = 20_000
 """Environment steps of every dataset, about."""
 
+EPISODES = 5
+"""Of every figure."""
 
-def visit(bench: Workbench, row: EnvironmentRow, steps: int = STEPS) -> dict[str, Any]:
+
+def visit(bench: Workbench, row: EnvironmentRow, steps: int = STEPS) -> list[dict[str, Any]]:
     """Dataset, training, sweep and video of one environment; a line of the table."""
     started = time.perf_counter()
     name = row.id.rpartition("/")[2]
@@ -37,11 +44,11 @@ def visit(bench: Workbench, row: EnvironmentRow, steps: int = STEPS) -> dict[str
     run = bench.train(f"{name}-dt", name, model | {"return_head": "bins"}, steps=steps, batch_size=64)
     low, high = facts.returns.minimum, facts.returns.maximum
     targets = [low, high] if high > low else [high]
-    episodes = bench.sweep(f"{name}-rtg", [run], targets, 5, decodings=("sampled",), model_chooses=True)
+    episodes = bench.sweep(f"{name}-rtg", [run], targets, EPISODES, decodings=("sampled",), model_chooses=True)
     asked = {target: episodes[episodes["target"] == target] for target in targets}
     chosen = episodes[episodes["target"].isna()]
     film = bench.video(f"{name}-rtg", int(asked[targets[-1]]["episode_id"].iloc[0]))
-    return {
+    line = {
         "environment": f"`{row.id}`",
         "episodes": facts.episodes,
         "steps": f"{facts.steps:,}",
@@ -50,8 +57,17 @@ def visit(bench: Workbench, row: EnvironmentRow, steps: int = STEPS) -> dict[str
         "asked for the highest": with_interval(asked[targets[-1]]["achieved_return"]),
         "left to choose": with_interval(chosen["achieved_return"]),
         "video": f"{film.stat().st_size / 1000:.0f} kB",
+        "shades": shades(film),
         "seconds": f"{time.perf_counter() - started:.0f}",
     }
+    return [line]
+
+
+def shades(film: Path) -> int:
+    """Different grey values in the first picture of a video: 1 if it is black, or of any one colour."""
+    frames = imageio_ffmpeg.read_frames(str(film), pix_fmt="gray")
+    next(frames)  # what is known of the video
+    return len(np.unique(np.frombuffer(next(frames), dtype=np.uint8)))
 
 
 def is_installed(row: EnvironmentRow) -> bool:
@@ -69,20 +85,12 @@ def main() -> None:
     parser.add_argument("--home", type=Path, help="a folder to work in and to keep")
     parser.add_argument("--steps", type=int, default=STEPS, help="updates of every training")
     chosen = parser.parse_args()
-    rows = [row for row in (ENVIRONMENTS[name] for name in chosen.environments or ENVIRONMENTS) if is_installed(row)]
+    rows = [ENVIRONMENTS[name] for name in chosen.environments or ENVIRONMENTS]
+    results = Results("tour", {"updates": chosen.steps, "episodes a figure": EPISODES}, list(ENVIRONMENTS))
     with tempfile.TemporaryDirectory(prefix="seqrl-tour-") as folder:
         bench = Workbench(chosen.home or Path(folder) / "home")
-        lines = []
-        for row in rows:
-            lines.append(visit(bench, row, chosen.steps))
-            write(lines, chosen.steps)
-
-
-def write(lines: list[dict[str, Any]], steps: int) -> None:
-    """Keep the table of what was visited so far."""
-    RESULTS.mkdir(exist_ok=True)
-    about = f"{steps} updates each; 5 episodes a figure, sampled, with bootstrap 95 % intervals. {machine()}."
-    (RESULTS / "tour.md").write_text(f"{about}\n\n{markdown(lines)}\n")
+        for row in filter(is_installed, rows):
+            results.measure(row.id, partial(visit, bench, row, chosen.steps), again=bool(chosen.environments))
 
 
 if __name__ == "__main__":

@@ -5,13 +5,17 @@ What the scripts of this folder measure is what a person would: the same specs, 
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 
-from seqrl import calibration
+from benchmarks.harness import RESULTS
+from seqrl import calibration, jobs
 from seqrl.cli.session import Session
 from seqrl.config import (
     DatasetFacts,
@@ -30,7 +34,7 @@ from seqrl.config import (
     parse_model,
 )
 from seqrl.registry import environment_row
-from seqrl.store import Store
+from seqrl.store import JobRow, Store
 
 
 class Workbench:
@@ -85,9 +89,56 @@ class Workbench:
         return self.store.media_path(sweep, episode_id, "mp4")
 
     def _ensure(self, job: JobSpec) -> None:
-        if any(row.job == job for row in self.store.jobs(["succeeded"])):
+        """Do what is not done yet; what a script that was stopped had begun goes on from where it was."""
+        jobs.reconcile(self.store, self.session.backend)
+        same = [row for row in self.store.jobs() if row.job == job]
+        if any(row.state == "succeeded" for row in same):
             return
-        self.session.run(job, as_json=False, detach=False, on_success=lambda row: print(row.kind, row.name, flush=True))
+        begun = next((row for row in same if not row.ended or jobs.can_resume(self.store, row)), None)
+        if begun is None:
+            self.session.run(job, as_json=False, detach=False, on_success=_told)
+            return
+        if begun.ended:
+            begun = jobs.resume(self.store, begun.id, self.session.backend)
+        self.session.follow(begun, as_json=False, detach=False, on_success=_told)
+
+
+def _told(row: JobRow) -> None:
+    print(row.kind, row.name, flush=True)
+
+
+class Results:
+    """A table that is measured piece by piece and kept, as JSON and as Markdown, in ``benchmarks/results``.
+
+    A script that was stopped goes on where it was: a piece that stands there, measured with the same settings, is not
+    measured again.
+
+    Args:
+        name: of the files.
+        settings: what the figures depend on, as plain values; others in the file make all of it stale.
+        order: the pieces in the order of the table.
+    """
+
+    def __init__(self, name: str, settings: dict[str, Any], order: Sequence[str]) -> None:
+        self._path, self._settings, self._order = RESULTS / f"{name}.json", settings, list(order)
+        held = json.loads(self._path.read_text()) if self._path.is_file() else {}
+        self._pieces: dict[str, list[dict[str, Any]]] = held["pieces"] if held.get("settings") == settings else {}
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The lines of the table so far."""
+        return [line for piece in self._order for line in self._pieces.get(piece, [])]
+
+    def measure(self, piece: str, work: Callable[[], list[dict[str, Any]]], *, again: bool = False) -> None:
+        """Measure a piece, unless it stands there and is not to be measured ``again``, and write the table."""
+        if piece in self._pieces and not again:
+            return
+        self._pieces[piece] = work()
+        RESULTS.mkdir(exist_ok=True)
+        held = {"machine": machine(), "settings": self._settings, "pieces": self._pieces}
+        self._path.write_text(json.dumps(held, indent=1))
+        settings = ", ".join(f"{name} {value}" for name, value in self._settings.items())
+        self._path.with_suffix(".md").write_text(f"{settings}; {machine()}\n\n{markdown(self.lines)}\n")
 
 
 def with_interval(achieved: pd.Series, digits: int = 1) -> str:
@@ -106,6 +157,4 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 def machine() -> str:
     """What it was measured on, in half a line."""
-    import os
-
     return f"{os.cpu_count()} cores, torch {torch.__version__}"
