@@ -3,7 +3,7 @@
 import streamlit as st
 
 from pages.shared.charts import load_library
-from pages.shared.frame import ICON, dress, end, problems
+from pages.shared.frame import ICON, dress, presentation_switch, problems
 from pages.shared.jobs import sidebar_status
 from pages.shared.tour import banner
 
@@ -30,10 +30,11 @@ page = st.navigation(
         ],
     }
 )
+# What every page needs stands before the page: a page that has nothing to show ends the run where it is.
 dress()
+load_library()
 with problems():
     sidebar_status()
+    presentation_switch()
     banner()
     page.run()
-end()
-load_library()

@@ -5,10 +5,12 @@ import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.episode_choice import beam_cell_name, cell_names, to_the_lab
+from pages.shared.episode_view import episode_player
 from pages.shared.exports import csv_button, json_button, report_button
 from pages.shared.frame import (
     controls,
     empty_state,
+    form_button,
     form_is_open,
     heading,
     newest,
@@ -21,7 +23,7 @@ from pages.shared.frame import (
 from pages.shared.jobs import progress
 from pages.shared.new_beam_sweep import new_beam_sweep
 from pages.shared.plan_view import decision, predictions
-from pages.shared.sweep_view import by_typicality, episode_player, labels
+from pages.shared.sweep_view import labels, typical
 from seqrl import plots
 from seqrl.calibration import points as mean_points
 from seqrl.config import TrajectoryTransformerSpec
@@ -61,25 +63,13 @@ if not known:
     st.stop()
 
 
-def toggle_form() -> None:
-    """Open or close the form for a new sweep."""
-    st.session_state["beam.form"] = not st.session_state["beam.form"]
-
-
 with controls().container(horizontal=True, vertical_alignment="bottom"):
     start_with("beams", newest(known))
     name = st.selectbox("Sweep", known, index=None, key="beams", bind="query-params", width=300) or known[0]
     sweep = store.sweep(name)
     show_episodes = st.toggle("Single episodes", True, key="beam.dots", bind="query-params")
     if runs:
-        is_open = st.session_state["beam.form"]
-        st.button(
-            "Close the form" if is_open else "New sweep",
-            type="secondary" if is_open else "primary",
-            icon=":material/close:" if is_open else ":material/add:",
-            on_click=toggle_form,
-            key="beam.form.toggle",
-        )
+        form_button("beam.form", "New sweep")
 growing = sweep.state in ACTIVE_STATES
 with st.container():  # always there, so that the chart below stays where it is
     if sweep.job_id is not None:
@@ -121,7 +111,7 @@ def choose(point: object) -> None:
 def recorded_first(episodes: pd.DataFrame) -> int:
     """An episode whose plans were kept, if there is one; else a typical one."""
     kept = episodes[episodes["episode"] < sweep.spec.recorded_episodes]
-    return by_typicality(kept if len(kept) else episodes)[0]
+    return typical(sweep, kept if len(kept) else episodes)
 
 
 def choose_episode() -> None:
@@ -193,7 +183,7 @@ with episode_side:
         )
         row = of_point[of_point["episode_id"] == int(episode)].iloc[0]
         asked_for = st.session_state.get("beam.clicked") == episode
-        episode_player(sweep, row, "tt", f"beam.player.{sweep.name}", at_once=asked_for)
+        episode_player(sweep, row, f"beam.player.{sweep.name}", at_once=asked_for)
         to_the_lab(sweep.name, int(episode))
 
 if point is not None and episode is not None:

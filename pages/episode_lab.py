@@ -6,15 +6,15 @@ from pages.shared.episode_choice import (
     MOST_BESIDE,
     begin_anew,
     cell_names,
-    episode_title,
     first_episode,
     take_link,
     write_link,
 )
+from pages.shared.episode_view import episode_title
 from pages.shared.exports import json_button
 from pages.shared.frame import controls, empty_state, heading, newest, open_store, presenting
 from pages.shared.lab_view import drawn, lab
-from pages.shared.sweep_view import by_typicality
+from pages.shared.sweep_view import typical
 from seqrl.store import ACTIVE_STATES
 
 heading("Episode lab", "One episode, step by step: what did the model look at, and what would it have done otherwise?")
@@ -45,7 +45,7 @@ def forget_episode() -> None:
 def choose_point() -> None:
     """Begin with a typical episode of the point that was chosen."""
     inside = episodes[names == state["lab.point"]]
-    choose_episode(by_typicality(inside)[0])
+    choose_episode(typical(sweep, inside))
 
 
 def choose_episode(identifier: int) -> None:

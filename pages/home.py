@@ -4,9 +4,10 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.charts import chart
+from pages.shared.episode_view import asked_for, clip
 from pages.shared.frame import empty_state, heading, open_store, presenting, style, two_columns
 from pages.shared.playground import grounds, playground
-from pages.shared.sweep_view import Measured, clip, dataset_returns, filmed, labels, measured
+from pages.shared.sweep_view import Measured, dataset_returns, filmed, labels, measured
 from pages.shared.tour import start_button
 from pages.shared.videos import play
 from seqrl import plots
@@ -65,7 +66,7 @@ with film_side:
     if not presenting():
         st.markdown(IDEA)
     if episodes:
-        play([clip(sweep, row, data.kinds[row["run"]], strips=False) for row in episodes], key="home.films")
+        play([clip(sweep, row, title=asked_for(row), strips=False) for row in episodes], key="home.films")
     st.space("small")
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("Ask for a return yourself", type="primary", icon=":material/target:", key="home.sweep"):

@@ -10,6 +10,7 @@ from pages.shared.exports import csv_button, json_text_button
 from pages.shared.frame import (
     controls,
     empty_state,
+    form_button,
     form_is_open,
     heading,
     newest,
@@ -41,11 +42,6 @@ if not known and not runs:
     st.stop()
 
 
-def toggle_form() -> None:
-    """Open or close the form for a new evaluation."""
-    st.session_state["open.form"] = not st.session_state["open.form"]
-
-
 if form_is_open("open.form", "evaluate", not known) and runs:
     started = new_evaluation(store, runs, datasets)
     if started:
@@ -70,13 +66,7 @@ with controls().container(horizontal=True, vertical_alignment="bottom"):
         "Against", ["History seen", "Time"], default="History seen", required=True, key="open.axis", bind="query-params"
     )
     if runs:
-        is_open = st.session_state["open.form"]
-        st.button(
-            "Close the form" if is_open else "New evaluation",
-            icon=":material/close:" if is_open else ":material/add:",
-            on_click=toggle_form,
-            key="open.toggle",
-        )
+        form_button("open.form", "New evaluation")
 row = next((row for row in datasets if row.name == dataset), None)
 no_sweep(row)
 results: dict[str, dict[str, Any]] = {run: measured[run] for run in shown}

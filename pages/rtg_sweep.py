@@ -6,11 +6,13 @@ import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.episode_choice import to_the_lab
+from pages.shared.episode_view import episode_player
 from pages.shared.exports import csv_button, json_button, report_button
 from pages.shared.frame import (
     bound,
     controls,
     empty_state,
+    form_button,
     form_is_open,
     heading,
     newest,
@@ -24,9 +26,7 @@ from pages.shared.jobs import progress
 from pages.shared.new_sweep import new_sweep
 from pages.shared.sweep_view import (
     Measured,
-    by_typicality,
     dataset_returns,
-    episode_player,
     filmed,
     labels,
     luck_of,
@@ -34,6 +34,7 @@ from pages.shared.sweep_view import (
     normalisation,
     point_name,
     point_names,
+    typical,
 )
 from seqrl import plots
 from seqrl.plots.format import count, number, with_interval
@@ -74,11 +75,6 @@ if not known:
     st.stop()
 
 
-def toggle_form() -> None:
-    """Open or close the form for a new sweep."""
-    st.session_state["form"] = not st.session_state["form"]
-
-
 with controls().container(horizontal=True, vertical_alignment="bottom"):
     first = newest(known)
     if first.startswith("demo/"):  # the one that compares most kinds of model
@@ -102,14 +98,7 @@ with controls().container(horizontal=True, vertical_alignment="bottom"):
     )
     show_episodes = st.toggle("Single episodes", True, key="dots", bind="query-params")
     if runs:
-        is_open = st.session_state["form"]
-        st.button(
-            "Close the form" if is_open else "New sweep",
-            type="secondary" if is_open else "primary",
-            icon=":material/close:" if is_open else ":material/add:",
-            on_click=toggle_form,
-            key="sweep.form",
-        )
+        form_button("form", "New sweep")
 growing = sweep.state in ACTIVE_STATES
 with st.container():  # always there, so that the chart below stays where it is
     if sweep.job_id is not None:
@@ -122,7 +111,7 @@ def choose(point: object) -> None:
     if isinstance(point, list) and len(point) == 3:
         st.session_state["point"] = point_name(*point)
         chosen = episodes[point_names(episodes) == st.session_state["point"]]
-        st.session_state["episode"] = str(by_typicality(chosen)[0]) if len(chosen) else None
+        st.session_state["episode"] = str(typical(sweep, chosen)) if len(chosen) else None
     elif isinstance(point, int):
         row = episodes[episodes["episode_id"] == point].iloc[0]
         st.session_state["point"] = point_name(row["run"], row["decoding"], row["target"])
@@ -272,7 +261,7 @@ with episode_side:
 
         if episode is not None:
             row = of_point[of_point["episode_id"] == int(episode)].iloc[0]
-            episode_player(sweep, row, data.kinds.get(str(row["run"]), ""), f"player.{sweep.name}")
+            episode_player(sweep, row, f"player.{sweep.name}")
             to_the_lab(sweep.name, int(episode))
         shown = of_point[["episode_id", "achieved_return", "length", "truncated", "seed"]].rename(
             columns={

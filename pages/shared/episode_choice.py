@@ -7,7 +7,6 @@ import streamlit as st
 
 from pages.shared.frame import newest, open_store
 from pages.shared.sweep_view import by_typicality, filmed, measured, point_name
-from seqrl.plots.format import number
 from seqrl.store import SweepRow
 
 MOST_BESIDE = 2
@@ -32,20 +31,6 @@ def cell_names(kind: str, episodes: pd.DataFrame) -> pd.Series:
         return episodes["run"] + " · " + episodes["decoding"] + " · " + episodes["schedule"]
     rows = zip(*(episodes[column] for column in columns), strict=True)
     return pd.Series([name(*row) for row in rows], index=episodes.index, dtype=str)
-
-
-def episode_title(kind: str, row: pd.Series) -> str:
-    """An episode in a few words: "Episode 128, sampled, asked for 200"."""
-    words = [f"Episode {row['episode_id']}"]
-    if kind == "sweep_beam":
-        words.append(f"width {int(row['width'])}, horizon {int(row['horizon'])}" if row["width"] else "no planning")
-    else:
-        words.append(str(row["decoding"]))
-    if kind == "sweep_schedule":
-        words.append(str(row["schedule"]))
-    elif pd.notna(row["target"]):
-        words.append(f"asked for {number(row['target'])}")
-    return ", ".join(words)
 
 
 def first_episode(sweep: SweepRow, episodes: pd.DataFrame) -> int:

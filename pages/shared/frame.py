@@ -29,6 +29,7 @@ _PAGE_CSS = """
   padding-right: clamp(1.25rem, 3vw, 3.5rem);
 }
 h1 { padding-top: 0; }
+.st-key-seqrl_plotly { position: absolute; }
 @media (max-width: 1200px) {
   section[data-testid="stSidebar"][data-collapsed="false"] { width: 14rem !important; min-width: 14rem !important; }
 }
@@ -39,6 +40,7 @@ _PRESENT_CSS = """
 html { font-size: 20px; }
 section[data-testid="stSidebar"], header[data-testid="stHeader"] { display: none; }
 h2 { font-size: 28px !important; font-weight: 400 !important; }
+.st-key-present-corner { position: fixed; right: 1rem; bottom: 0.5rem; z-index: 100; width: auto; }
 </style>
 """
 
@@ -78,8 +80,8 @@ def dress() -> None:
         st.html(_PRESENT_CSS)
 
 
-def end() -> None:
-    """What stands below every page: the way into presentation mode and out of it."""
+def presentation_switch() -> None:
+    """The way into presentation mode, in the sidebar, and out of it, in a corner of the screen or with Esc."""
     on = presenting()
 
     def switch() -> None:
@@ -88,7 +90,7 @@ def end() -> None:
         if on:
             del st.query_params["present"]
 
-    place = st.container(horizontal_alignment="right") if on else st.sidebar
+    place = st.container(key="present.corner") if on else st.sidebar
     place.button(
         "Leave presentation" if on else "Present",
         icon=":material/close_fullscreen:" if on else ":material/present_to_all:",
@@ -96,6 +98,7 @@ def end() -> None:
         on_click=switch,
         key="present.switch",
         help="Large type, controls folded away; also ?present=1 in the address.",
+        shortcut="Esc" if on else None,
     )
 
 
@@ -133,6 +136,28 @@ def form_is_open(key: str, link: str, otherwise: bool) -> bool:
         st.session_state[key] = True
     st.session_state[f"{key}.link"] = wanted
     return bool(st.session_state.setdefault(key, otherwise))
+
+
+def form_button(key: str, opens: str) -> None:
+    """The button that opens and closes a page's form.
+
+    Args:
+        key: of the state, see `form_is_open`.
+        opens: what it says while the form is closed.
+    """
+    is_open = bool(st.session_state[key])
+
+    def switch() -> None:
+        """Open or close it before the page is drawn again."""
+        st.session_state[key] = not is_open
+
+    st.button(
+        "Close the form" if is_open else opens,
+        type="secondary" if is_open else "primary",
+        icon=":material/close:" if is_open else ":material/add:",
+        on_click=switch,
+        key=f"{key}.toggle",
+    )
 
 
 def heading(title: str, answers: str) -> None:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
-from pages.shared.episode_choice import episode_title, write_link
-from pages.shared.episode_export import film_buttons
-from pages.shared.exports import csv_button
-from pages.shared.frame import open_store, presenting, sentence, theme, two_columns
+from pages.shared.episode_choice import write_link
+from pages.shared.episode_view import clip, downloads, episode_title, film, recorded
+from pages.shared.frame import open_store, presenting, sentence, two_columns
 from pages.shared.jobs import progress, submit
 from pages.shared.lab_answers import answers
-from pages.shared.lab_player import LabEpisode, lab_strips, step_through
+from pages.shared.lab_player import step_through
 from pages.shared.lab_whatif import play_it_out, played_out
-from pages.shared.sweep_view import kind_of, outcome, steps_table
+from pages.shared.sweep_view import kind_of
 from seqrl.config import RenderJob, RenderSpec
-from seqrl.plots import EpisodeTrace, episode_strips_info, family_colour, step_sentence
+from seqrl.plots import EpisodeTrace, episode_strips_info, step_sentence
 from seqrl.store import SweepRow
 
 
@@ -35,7 +30,7 @@ def drawn(sweep: SweepRow, rows: Sequence[pd.Series], *, at_once: bool) -> bool:
     """
     store = open_store()
     missing = [
-        int(row["episode_id"]) for row in rows if not store.media_path(sweep.name, int(row["episode_id"])).is_file()
+        identifier for identifier in (int(row["episode_id"]) for row in rows) if not film(sweep, identifier).is_file()
     ]
     for identifier in missing:
         wanted = RenderJob(spec=RenderSpec(sweep=sweep.name, episode_id=identifier))
@@ -52,47 +47,9 @@ def drawn(sweep: SweepRow, rows: Sequence[pd.Series], *, at_once: bool) -> bool:
     return not missing
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
-def _steps(home: str, sweep: str, created: float, episode_id: int) -> dict[str, np.ndarray]:
-    return open_store().episode_steps(sweep, episode_id)
-
-
-@st.cache_data(max_entries=128, show_spinner=False)
-def _film(home: str, sweep: str, created: float, episode_id: int) -> Path:
-    return open_store().media_path(sweep, episode_id)
-
-
-def film(sweep: SweepRow, episode_id: int) -> Path:
-    """Where the video of an episode is, or will be; its name follows from what it shows, so it is found once."""
-    return _film(os.environ.get("SEQRL_HOME", ""), sweep.name, sweep.created, episode_id)
-
-
-def recorded(sweep: SweepRow, row: pd.Series) -> dict[str, np.ndarray]:
-    """The per-step arrays of an episode, read once."""
-    return _steps(os.environ.get("SEQRL_HOME", ""), sweep.name, sweep.created, int(row["episode_id"]))
-
-
-def lab_episode(sweep: SweepRow, row: pd.Series) -> LabEpisode:
-    """An episode of a sweep, ready to be stepped through."""
-    store = open_store()
-    run = store.run(str(row["run"]))
-    steps = recorded(sweep, row)
-    colour = family_colour(kind_of(run), theme())
-    return LabEpisode(
-        path=film(sweep, int(row["episode_id"])),
-        title=episode_title(sweep.kind, row),
-        outcome=outcome(row),
-        color=colour,
-        length=int(row["length"]),
-        collected=[round(float(value), 4) for value in np.cumsum(steps["rewards"])],
-        target=None if pd.isna(row["target"]) else float(row["target"]),
-        strips=lab_strips(run.facts, steps, kind_of(run), theme()),
-    )
-
-
 def trace(sweep: SweepRow, row: pd.Series) -> EpisodeTrace:
     """An episode as `seqrl.plots` takes it."""
-    steps = recorded(sweep, row)
+    steps = recorded(sweep, int(row["episode_id"]))
     return EpisodeTrace(
         label=episode_title(sweep.kind, row),
         kind=kind_of(open_store().run(str(row["run"]))),
@@ -127,7 +84,7 @@ def lab(sweep: SweepRow, rows: Sequence[pd.Series], go: Callable[[int], None]) -
         if st.session_state.get("lab.shown") != visit:
             st.session_state.update({"lab.shown": visit, "lab.start": step})
         start = int(st.session_state["lab.start"])
-        shown = [lab_episode(sweep, row) for row in rows]
+        shown = [clip(sweep, row) for row in rows]
         moving = presenting() and not start
         step_through(shown, "lab.player", visit=visit, start=start, on_step=stepped, on_go=gone, playing=moving)
         sentence(_told(sweep, rows, step))
@@ -165,17 +122,9 @@ def focus(sweep: SweepRow, rows: Sequence[pd.Series]) -> pd.Series:
 
 def take_away(sweep: SweepRow, rows: Sequence[pd.Series]) -> None:
     """Each episode as MP4, GIF and CSV."""
-    store = open_store()
     for row in rows:
         identifier = int(row["episode_id"])
-        name = f"{sweep.name}-episode-{identifier}"
         with st.container(horizontal=True, vertical_alignment="center"):
             if len(rows) > 1:
                 st.markdown(f":gray[Episode {identifier}:]", width="content")
-            film_buttons(store, sweep.name, identifier, f"lab.{name}")
-            csv_button(partial(steps_of, sweep.name, identifier), f"{name}-steps", "Steps as CSV")
-
-
-def steps_of(sweep: str, identifier: int) -> pd.DataFrame:
-    """The per-step arrays of an episode as a table."""
-    return steps_table(open_store().episode_steps(sweep, identifier))
+            downloads(sweep, identifier, f"lab.{sweep.name}-episode-{identifier}")

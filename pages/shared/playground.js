@@ -1,13 +1,5 @@
 // A slider over targets; the episode of the nearest one that is there plays at once, from the browser's own memory.
 const grounds = new WeakMap();
-const make = (tag, name, text) => {
-  const element = document.createElement(tag);
-  if (name) element.className = name;
-  if (text !== undefined) element.textContent = text;
-  return element;
-};
-const shorten = (value) => (Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en").replaceAll(",", "\u2009").replace("-", "−")
-  : Number(value.toPrecision(3)).toString().replace("-", "−"));
 
 class Playground {
   constructor(host, data) {
@@ -94,8 +86,7 @@ class Playground {
     const { collected, length } = this.data.episodes[this.index];
     const video = this.videos[this.index], share = video.duration ? video.currentTime / video.duration : 0;
     const step = Math.min(length, Math.round(share * length));
-    const at = Math.min(collected.length, Math.round((step / length) * collected.length)) - 1;
-    this.collected.textContent = `collected ${shorten(at < 0 ? 0 : collected[at])}`;
+    this.collected.textContent = `collected ${shorten(step ? collected[step - 1] : 0)}`;
   }
 
   stop() {

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
 from pages.shared.episode_choice import to_the_lab
+from pages.shared.episode_view import outcome
 from pages.shared.frame import open_store, presenting, theme
 from pages.shared.jobs import progress, submit
 from pages.shared.names import free_name
-from pages.shared.sweep_view import by_typicality, kind_of, measured, outcome
-from pages.shared.videos import thinned, video_url
+from pages.shared.sweep_view import MOST_TYPICAL, by_typicality, drawn_among, kind_of, measured
+from pages.shared.videos import collected, video_url
 from seqrl.config import (
     RenderJob,
     RenderSpec,
@@ -50,7 +49,7 @@ _mount = st.components.v2.component(
     "seqrl_playground",
     html='<div class="playground">\n</div>',
     css=(_HERE / "playground.css").read_text(),
-    js=(_HERE / "playground.js").read_text(),
+    js="".join((_HERE / part).read_text() for part in ("elements.js", "playground.js")),
 )
 
 
@@ -79,8 +78,6 @@ def listening_run(sweep: SweepRow) -> str | None:
 def played(sweep: SweepRow, run: str) -> list[Played]:
     """A typical episode of every target that was played, in the sweep or on demand; those with a video first of all."""
     store = open_store()
-    media = store.home / "media"
-    changed = media.stat().st_mtime_ns if media.is_dir() else 0
     tables = [(sweep.name, sweep.created, measured(sweep).episodes)]
     for other in store.sweeps():
         if other.kind == "sweep_schedule" and other.state == "succeeded" and other.name.startswith("playground-"):
@@ -91,22 +88,14 @@ def played(sweep: SweepRow, run: str) -> list[Played]:
         sampled = table[(table["run"] == run) & table["target"].notna()]
         wanted = sampled[sampled["decoding"] == "sampled"]
         for target, group in (wanted if len(wanted) else sampled).groupby("target"):
-            candidates = by_typicality(group)[:EPISODES]
-            home = os.environ.get("SEQRL_HOME", "")
-            there = _drawn(home, name, created, tuple(candidates), changed)
+            candidates = by_typicality(group)[:MOST_TYPICAL]
+            there = drawn_among(name, created, candidates)
             chosen = there if there is not None else candidates[0]
             row = group[group["episode_id"] == chosen].iloc[0]
             entry = Played(float(target), name, row, there is not None)
             if entry.target not in found or (entry.drawn and not found[entry.target].drawn):
                 found[entry.target] = entry
     return [found[target] for target in sorted(found)]
-
-
-@st.cache_data(max_entries=512, show_spinner=False)
-def _drawn(home: str, sweep: str, created: float, candidates: tuple[int, ...], changed_ns: int) -> int | None:
-    store = open_store()
-    there = (identifier for identifier in candidates if store.media_path(sweep, identifier).is_file())
-    return next(there, None)
 
 
 def playground(sweep: SweepRow, key: str) -> None:
@@ -212,7 +201,7 @@ def _episode(entry: Played, run: str) -> dict[str, Any]:
         "outcome": outcome(entry.row),
         "color": family_colour(kind_of(store.run(run)), theme()),
         "length": int(entry.row["length"]),
-        "collected": thinned(np.cumsum(steps["rewards"])),
+        "collected": collected(steps["rewards"]),
     }
 
 

@@ -1,61 +1,12 @@
+// Up to three episodes that play in step in <video> elements, each with its strips.
 const players = new WeakMap();
-const make = (tag, name, text) => {
-  const element = document.createElement(tag);
-  if (name) element.className = name;
-  if (text !== undefined) element.textContent = text;
-  return element;
-};
-const round = (value) => Math.abs(value) >= 100 ? Math.round(value).toString() : Number(value.toPrecision(3)).toString();
-
-function drawStrip(canvas, strip, length, step, host) {
-  const style = getComputedStyle(host);
-  const ratio = window.devicePixelRatio || 1;
-  const width = canvas.clientWidth, height = canvas.clientHeight;
-  if (!width) return;
-  canvas.width = width * ratio; canvas.height = height * ratio;
-  const pen = canvas.getContext("2d");
-  pen.scale(ratio, ratio);
-  const ink = style.getPropertyValue("--st-text-color") || "#222";
-  const line = style.getPropertyValue("--st-border-color") || "#ccc";
-  const font = style.getPropertyValue("--st-font") || "sans-serif";
-  const all = strip.series.flatMap((series) => series.values).filter(Number.isFinite);
-  let low = strip.low ?? Math.min(...all, 0), high = strip.high ?? Math.max(...all);
-  if (!(high > low)) high = low + 1;
-  const top = 18, bottom = height - 4;
-  const x = (index) => (index / Math.max(1, length)) * width;
-  const y = (value) => bottom - ((value - low) / (high - low)) * (bottom - top);
-  pen.strokeStyle = line; pen.lineWidth = 1;
-  pen.strokeRect(0.5, top - 0.5, width - 1, bottom - top + 1);
-  if (low < 0 && high > 0) { pen.beginPath(); pen.moveTo(0, y(0)); pen.lineTo(width, y(0)); pen.stroke(); }
-  for (const series of strip.series) {
-    const stride = length / series.values.length;
-    pen.strokeStyle = series.color; pen.lineWidth = series.values.length * 4 > width ? 1 : 2; pen.beginPath();
-    series.values.forEach((value, index) => {
-      const at = x(index * stride);
-      if (index) { pen.lineTo(at, y(series.values[index - 1])); pen.lineTo(at, y(value)); }
-      else pen.moveTo(at, y(value));
-    });
-    pen.lineTo(x(length), y(series.values[series.values.length - 1]));
-    pen.stroke();
-  }
-  pen.strokeStyle = ink; pen.lineWidth = 1; pen.beginPath();
-  pen.moveTo(x(step), top); pen.lineTo(x(step), bottom); pen.stroke();
-  pen.font = `12px ${font}`; pen.fillStyle = ink; pen.textAlign = "left"; pen.textBaseline = "alphabetic";
-  pen.fillText(strip.title, 0, 12);
-  pen.textAlign = "right";
-  const read = strip.series.map((series) => {
-    const index = Math.min(series.values.length - 1, Math.floor((step / length) * series.values.length));
-    return (series.name ? series.name + " " : "") + round(series.values[index]);
-  });
-  pen.fillText(read.join("   "), width, 12);
-}
 
 class Player {
   constructor(host, data) {
     this.host = host;
     this.speed = 1;
     this.build(data);
-    this.observer = new ResizeObserver(() => this.paint());
+    this.observer = new ResizeObserver(() => this.paint(true));
     this.observer.observe(host.querySelector(".row"));
     const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.playing = !still;
@@ -85,38 +36,23 @@ class Player {
       if (episode.target !== null) { goal.style.left = `${(100 * Math.abs(episode.target)) / scale}%`; meter.append(goal); }
       const caption = make("figcaption");
       figure.append(meter, caption);
-      const strips = episode.strips.map((strip) => {
-        const canvas = make("canvas");
-        canvas.setAttribute("role", "img");
-        canvas.setAttribute("aria-label", strip.title);
-        const seek = (event) => {
-          const box = canvas.getBoundingClientRect();
-          this.pause();
-          this.seek(Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)) * episode.length);
-        };
-        canvas.onpointerdown = (event) => { canvas.setPointerCapture(event.pointerId); seek(event); };
-        canvas.onpointermove = (event) => { if (event.buttons) seek(event); };
-        figure.append(canvas);
-        return { canvas, strip };
-      });
+      const strips = episode.strips.map((strip) => new StripView(strip, episode.length, figure, (step) => {
+        this.pause();
+        this.seek(step);
+      }));
       row.append(figure);
       return { episode, video, fill, caption, scale, strips };
     });
     this.length = Math.max(...data.episodes.map((episode) => episode.length));
     const bar = make("div", "bar");
-    this.toggle = make("button", "", "❚❚");
-    this.toggle.setAttribute("aria-label", "play or pause");
-    this.toggle.onclick = () => (this.playing ? this.pause() : this.resume());
-    const back = make("button", "", "‹"), forward = make("button", "", "›"), speed = make("button", "", "1×");
-    back.setAttribute("aria-label", "one step back"); forward.setAttribute("aria-label", "one step forward");
-    speed.setAttribute("aria-label", "speed");
-    back.onclick = () => { this.pause(); this.seek(this.step() - 1); };
-    forward.onclick = () => { this.pause(); this.seek(this.step() + 1); };
-    speed.onclick = () => {
+    this.toggle = button("❚❚", "play or pause", () => (this.playing ? this.pause() : this.resume()));
+    const back = button("‹", "one step back", () => { this.pause(); this.seek(this.step() - 1); });
+    const forward = button("›", "one step forward", () => { this.pause(); this.seek(this.step() + 1); });
+    const speed = button("1×", "speed", () => {
       this.speed = { 1: 2, 2: 0.25, 0.25: 0.5, 0.5: 1 }[this.speed];
       speed.textContent = `${this.speed}×`;
       this.entries.forEach((entry) => (entry.video.playbackRate = this.speed));
-    };
+    });
     this.slider = make("input");
     Object.assign(this.slider, { type: "range", min: 0, max: this.length, step: 1, value: 0 });
     this.slider.setAttribute("aria-label", "step of the episode");
@@ -174,19 +110,19 @@ class Player {
     this.frame = requestAnimationFrame(() => this.tick());
   }
 
-  paint() {
+  paint(stale = false) {
     this.painted = this.step();
+    const style = getComputedStyle(this.host.querySelector(".player"));
     this.slider.value = this.painted;
     this.counter.textContent = `step ${this.painted} of ${this.length}`;
     for (const entry of this.entries) {
       const step = this.stepOf(entry), { episode } = entry;
-      const index = Math.floor((step / episode.length) * episode.collected.length) - 1;
-      const reward = index < 0 ? 0 : episode.collected[Math.min(index, episode.collected.length - 1)];
+      const reward = step ? episode.collected[step - 1] : 0;
       entry.fill.style.width = `${Math.min(100, (100 * Math.abs(reward)) / entry.scale)}%`;
-      const asked = episode.target === null ? "" : ` of ${round(episode.target)} asked`;
+      const asked = episode.target === null ? "" : ` of ${shorten(episode.target)} asked`;
       entry.caption.textContent =
-        step >= episode.length ? episode.outcome : `collected ${round(reward)}${asked}`;
-      for (const { canvas, strip } of entry.strips) drawStrip(canvas, strip, episode.length, step, this.host.querySelector(".player"));
+        step >= episode.length ? episode.outcome : `collected ${shorten(reward)}${asked}`;
+      for (const strip of entry.strips) strip.paint(step, style, stale);
     }
   }
 
@@ -201,7 +137,7 @@ export default function (component) {
   const { data, parentElement } = component;
   const known = players.get(parentElement);
   if (known && known.fingerprint === data.fingerprint) {
-    known.player.paint();
+    known.player.paint(true);
     return () => known.player.stop();
   }
   if (known) known.player.stop();

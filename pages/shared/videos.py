@@ -6,53 +6,22 @@ import base64
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import streamlit as st
 
-MAX_STRIP_POINTS = 1000
-
-
-@dataclass(frozen=True)
-class Series:
-    """One line of a strip.
-
-    Attributes:
-        name: shown beside the value at the cursor.
-        values: one number a step.
-        color: a CSS colour.
-    """
-
-    name: str
-    values: list[float]
-    color: str
-
-
-@dataclass(frozen=True)
-class Strip:
-    """A small chart under a video, sharing its time axis.
-
-    Attributes:
-        title: quantity and unit.
-        series: its lines.
-        low: lower end of the axis, None follows the data.
-        high: upper end of the axis, None follows the data.
-    """
-
-    title: str
-    series: list[Series]
-    low: float | None = None
-    high: float | None = None
+from pages.shared.strips import Strip
 
 
 @dataclass(frozen=True)
 class EpisodeVideo:
-    """An episode to be played.
+    """An episode to be played, or stepped through.
 
     Attributes:
         path: its MP4 file.
         title: over the picture.
-        outcome: under the picture.
+        outcome: under the picture when it is over.
         color: of the bar that fills with collected reward.
         length: steps.
         collected: reward collected after each step.
@@ -69,13 +38,25 @@ class EpisodeVideo:
     target: float | None = None
     strips: list[Strip] = field(default_factory=list)
 
+    @property
+    def payload(self) -> dict[str, Any]:
+        """What the browser gets: its fields, and the film itself."""
+        values = asdict(self)
+        del values["path"]
+        return values | {"video": video_url(self.path)}
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever something else is to be seen; strips follow from the episode and the theme."""
+        return f"{self.path} {self.path.stat().st_mtime_ns} {self.title} {self.color}"
+
 
 _HERE = Path(__file__).parent
 _mount = st.components.v2.component(
     "seqrl_episodes",
     html='<div class="player">\n</div>',
     css=(_HERE / "videos.css").read_text(),
-    js=(_HERE / "videos.js").read_text(),
+    js="".join((_HERE / part).read_text() for part in ("elements.js", "strips.js", "videos.js")),
 )
 
 
@@ -90,21 +71,15 @@ def video_url(path: Path) -> str:
     return _data_url(str(path), path.stat().st_mtime_ns)
 
 
-def thinned(values: np.ndarray | Sequence[float]) -> list[float]:
-    """At most `MAX_STRIP_POINTS` evenly spaced values, so that long episodes stay light."""
-    array = np.asarray(values, dtype=np.float64)
-    if len(array) > MAX_STRIP_POINTS:
-        array = array[np.linspace(0, len(array) - 1, MAX_STRIP_POINTS).round().astype(int)]
-    return [round(float(value), 4) for value in array]
+def collected(rewards: np.ndarray) -> list[float]:
+    """Reward collected after each step."""
+    return [round(float(value), 4) for value in np.cumsum(rewards)]
 
 
 def play(episodes: Sequence[EpisodeVideo], key: str) -> None:
     """Play episodes in step: muted, looping, all starting together and waiting for the longest."""
-    payload = []
-    for episode in episodes:
-        values = asdict(episode)
-        del values["path"]
-        values["video"] = video_url(episode.path)
-        payload.append(values)
-    fingerprint = "|".join(f"{e.path}{e.path.stat().st_mtime_ns}{e.title}{e.color}" for e in episodes)
-    _mount(key=key, data={"episodes": payload, "fingerprint": fingerprint})
+    data = {
+        "episodes": [episode.payload for episode in episodes],
+        "fingerprint": "|".join(episode.fingerprint for episode in episodes),
+    }
+    _mount(key=key, data=data)

@@ -7,7 +7,7 @@ import pytest
 from small_store import BEAMS, RUNS, SCHEDULES, SWEEP, add_planner, add_schedules, fill
 from test_pages import open_page
 
-from pages.shared.lab_player import lab_strips, numbers
+from pages.shared.strips import numbers, strips_of
 from seqrl.checkpoints import Checkpoint, save_checkpoint
 from tests.acting import actor_for
 
@@ -153,14 +153,14 @@ def test_a_planner_shows_its_value_and_is_asked_by_dimension(home):
     app = open_lab(sweep=BEAMS, episode="2", step="3")
     assert not app.error
     steps = store.episode_steps(BEAMS, 2)
-    titles = [strip.title for strip in lab_strips(store.run("tt-poles").facts, steps, "tt", "light")]
+    titles = [strip.title for strip in strips_of(store.run("tt-poles").facts, steps, "tt", "light")]
     assert "value: reward expected after this step" in titles
 
 
 def test_strips_have_one_number_a_step_and_none_where_there_is_none(home):
     store = fill(home)
     steps = store.episode_steps(SWEEP, 12)
-    strips = {strip.title: strip for strip in lab_strips(store.run(BC).facts, steps, "bc", "dark")}
+    strips = {strip.title: strip for strip in strips_of(store.run(BC).facts, steps, "bc", "dark")}
     assert not any("return-to-go" in title for title in strips)
     assert strips["probability of “push right”"].series[0].values == numbers(steps["action_probabilities"][:, 1])
     assert strips["action taken"].chosen == list(steps["actions"])

@@ -128,7 +128,7 @@ def test_archived_runs_can_be_restored(home):
 def test_a_sweep_form_refuses_targets_that_are_no_numbers(home):
     fill(home)
     app = open_page("rtg_sweep")
-    app.button(key="sweep.form").click().run()
+    app.button(key="form.toggle").click().run()
     app.text_input(key="targets.dt-poles").set_value("20, high").run()
     assert "'high' is neither a number nor start:stop:step" in app.error[0].value
     assert app.button(key="sweep.submit").disabled

@@ -8,10 +8,11 @@ import numpy as np
 import streamlit as st
 
 from pages.shared.charts import chart
+from pages.shared.episode_view import asked_for, clip
 from pages.shared.frame import controls, open_store, style
 from pages.shared.lessons.lesson import Link, Missing, Told
 from pages.shared.lessons.records import choose_sample, command, figures
-from pages.shared.sweep_view import Measured, clip, filmed, point_name
+from pages.shared.sweep_view import Measured, filmed, point_name
 from pages.shared.videos import play
 from seqrl import plots
 from seqrl.plots.format import enumerate_words, number
@@ -83,7 +84,7 @@ def three_requests(store: Store) -> Told:
     if not rows:
         st.info("Choose at least one request.", icon=":material/ads_click:")
         return Told("Nothing is chosen.")
-    play([clip(sweep, row, data.kinds[row["run"]], strips=False) for row in rows], key=f"three.{sweep.name}")
+    play([clip(sweep, row, title=asked_for(row), strips=False) for row in rows], key=f"three.{sweep.name}")
     told = enumerate_words(
         [f"asked for {number(row['target'])} it collected **{number(row['achieved_return'])}**" for row in rows]
     )
