@@ -19,7 +19,10 @@ from pathlib import Path
 import pytest
 
 from seqrl import jobs
+from seqrl.cli import main
+from seqrl.cli.session import Session
 from seqrl.store import Store
+from tests.in_process import InProcess
 from tests.specs import dataset_spec
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,6 +92,21 @@ def store(home):
     opened = Store(home)
     yield opened
     end_all_jobs(opened)
+
+
+@pytest.fixture
+def run(home, capsys, monkeypatch):
+    """Run a command in this process, jobs included: (exit code, stdout, stderr)."""
+    original = Session.__init__
+    monkeypatch.setattr(Session, "__init__", lambda self, home: original(self, home, InProcess()))
+
+    def call(*arguments):
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,6 @@
-"""Jobs in the test's own process: the worker's code without the time that a start takes."""
+"""Jobs and commands in the test's own process: the worker's code without the time that a start takes."""
+
+import json
 
 from seqrl import jobs
 from seqrl.jobs import LocalBackend
@@ -24,3 +26,16 @@ def do(store, job):
     row = jobs.submit(store, job, InProcess())
     assert row.state == "succeeded", row.error
     return row
+
+
+def as_json(result):
+    """The JSON that a command printed; what jobs print in this process comes before it.
+
+    Args:
+        result: of the fixture ``run``.
+    """
+    code, out, err = result
+    assert (code, err) == (0, ""), err
+    lines = out.splitlines()
+    start = next(i for i, line in enumerate(lines) if line[:1] in ("{", "["))
+    return json.loads("\n".join(lines[start:]))

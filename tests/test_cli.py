@@ -9,40 +9,16 @@ import sys
 import pytest
 import typer
 
-from seqrl.cli import app, main, sweeps
-from seqrl.cli.session import Session
+from seqrl.cli import app, sweeps
 from seqrl.registry import environment_row
 from seqrl.store import Store
-from tests.in_process import InProcess
+from tests.in_process import as_json
 from tests.specs import train_job
 
 SMALL = [
     "--set", "model.embedding_dim=16", "--set", "model.layers=1", "--set", "model.context_length=5",
     "--set", "training.steps=20", "--set", "training.threads=1",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    """Run a command in this process, jobs included: (exit code, stdout, stderr)."""
-    original = Session.__init__
-    monkeypatch.setattr(Session, "__init__", lambda self, home: original(self, home, InProcess()))
-
-    def call(*arguments):
-        capsys.readouterr()
-        code = main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
-
-
-def as_json(result):
-    """The JSON that a command printed; what jobs print in this process comes before it."""
-    code, out, err = result
-    assert (code, err) == (0, ""), err
-    start = next(i for i, line in enumerate(out.splitlines()) if line[:1] in ("{", "["))
-    return json.loads("\n".join(out.splitlines()[start:]))
 
 
 def command(*arguments, **options):

@@ -7,13 +7,11 @@ import torch
 
 from seqrl import jobs
 from seqrl.checkpoints import load_model
-from seqrl.cli import main
-from seqrl.cli.session import Session
 from seqrl.config import RunExportJob, RunExportSpec
 from seqrl.store import Store
 from seqrl.worker import imports
 from tests.foreign_files import LENGTHS, steps, write_d4rl, write_npz
-from tests.in_process import InProcess
+from tests.in_process import InProcess, as_json
 from tests.reliability.hostile_files import write_model
 
 SMALL = [
@@ -23,32 +21,10 @@ SMALL = [
 
 
 @pytest.fixture
-def run(home, capsys, monkeypatch):
-    """Run a command in this process, jobs included: (exit code, what it says)."""
-    original = Session.__init__
-    monkeypatch.setattr(Session, "__init__", lambda self, home: original(self, home, InProcess()))
-
-    def call(*arguments):
-        capsys.readouterr()
-        code = main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out if code == 0 else printed.err
-
-    return call
-
-
-def json_of(result):
-    code, out = result
-    assert code == 0, out
-    lines = out.splitlines()
-    return json.loads("\n".join(lines[next(i for i, line in enumerate(lines) if line[:1] in ("{", "[")) :]))
-
-
-@pytest.fixture
 def imported(run, tmp_path):
     """The store with the dataset ``d``, three episodes without an environment."""
     path = write_d4rl(tmp_path / "a.hdf5")
-    facts = json_of(run("dataset", "import", path, "--env", "none", "--name", "d", "--json"))
+    facts = as_json(run("dataset", "import", path, "--env", "none", "--name", "d", "--json"))
     assert (facts["episodes"], facts["steps"], facts["environment"]) == (3, sum(LENGTHS), None)
     return facts
 
@@ -56,30 +32,30 @@ def imported(run, tmp_path):
 def test_export_and_import_give_the_same_content(run, imported, tmp_path):
     for format, path in (("parquet", tmp_path / "out.parquet"), ("minari", tmp_path / "out-v0")):
         assert run("dataset", "export", "d", path, "--format", format)[0] == 0
-        again = json_of(run("dataset", "import", path, "--name", f"from-{format}", "--json"))
+        again = as_json(run("dataset", "import", path, "--name", f"from-{format}", "--json"))
         assert again["content_hash"] == imported["content_hash"]
     assert run("dataset", "export", "d", tmp_path / "out.parquet")[0] == 1
 
 
 def test_split_combine_and_filter(run, imported):
-    sides = json_of(run("dataset", "split", "d", "--names", "a,b", "--fraction", 0.6, "--json"))
+    sides = as_json(run("dataset", "split", "d", "--names", "a,b", "--fraction", 0.6, "--json"))
     assert [side["episodes"] for side in sides] == [2, 1]
-    assert json_of(run("dataset", "combine", "a", "b", "--name", "both", "--json"))["steps"] == imported["steps"]
-    kept = json_of(run("dataset", "filter", "d", "--min-length", 5, "--name", "long", "--json"))
+    assert as_json(run("dataset", "combine", "a", "b", "--name", "both", "--json"))["steps"] == imported["steps"]
+    kept = as_json(run("dataset", "filter", "d", "--min-length", 5, "--name", "long", "--json"))
     assert kept["episodes"] == 2
-    code, sentence = run("dataset", "split", "d", "--names", "a", "--json")
+    code, _, sentence = run("dataset", "split", "d", "--names", "a", "--json")
     assert code == 1 and "write two different ones" in sentence
-    code, sentence = run("dataset", "filter", "d", "--min-return", 1e9, "--name", "none")
+    code, _, sentence = run("dataset", "filter", "d", "--min-return", 1e9, "--name", "none")
     assert code == 1 and "none of the 3 episodes is left" in sentence
     assert run("dataset", "info", "none")[0] == 1
 
 
 def test_a_dataset_without_environment_trains_and_is_measured_open_loop(run, imported):
     assert run("train", "--dataset", "d", "--name", "r", *SMALL)[0] == 0
-    result = json_of(run("evaluate", "open-loop", "--run", "r", "--dataset", "d", "--targets", "0,10", "--json"))
+    result = as_json(run("evaluate", "open-loop", "--run", "r", "--dataset", "d", "--targets", "0,10", "--json"))
     assert result["measure"] == "error" and result["held_out"] and len(result["response"]["values"]) == 2
     assert "half ranges" in run("evaluate", "open-loop", "--run", "r", "--dataset", "d")[1]
-    code, sentence = run("sweep", "rtg", "--run", "r", "--targets", "1")
+    code, _, sentence = run("sweep", "rtg", "--run", "r", "--targets", "1")
     assert code == 1 and "without an environment; use evaluate open-loop" in sentence
 
 
@@ -103,7 +79,7 @@ def test_a_refused_file_leaves_nothing_and_its_name_free(run, home, tmp_path):
     fields = steps()
     fields["rewards"][6] = float("nan")
     path = write_npz(tmp_path / "a.npz", fields)
-    code, sentence = run("dataset", "import", path, "--name", "d")
+    code, _, sentence = run("dataset", "import", path, "--name", "d")
     assert code == 1 and "episode 1: rewards holds NaN at step 2" in sentence and sentence.count("\n") == 1
     store = Store(home)
     assert not [row for row in store.datasets() if not store.bundled(row.name)] and not list(
@@ -127,7 +103,7 @@ def test_a_refused_file_leaves_nothing_and_its_name_free(run, home, tmp_path):
     ],
 )
 def test_what_cannot_be_is_said_in_one_sentence(run, arguments, expected):
-    code, sentence = run(*arguments)
+    code, _, sentence = run(*arguments)
     assert code != 0 and expected in sentence and sentence.count("\n") == 1
 
 
@@ -138,7 +114,7 @@ def test_a_download_without_network_says_so(run, monkeypatch):
     monkeypatch.setattr("minari.download_dataset", unreachable)
     for variable in ("MINARI_DATASETS_PATH", "HF_HOME"):  # set for good by the worker, which is a process of its own
         monkeypatch.setenv(variable, "")
-    code, sentence = run("dataset", "download", "mujoco/hopper/expert-v0", "--name", "d")
+    code, _, sentence = run("dataset", "download", "mujoco/hopper/expert-v0", "--name", "d")
     assert code == 1 and "the Minari server cannot be reached (Name or service not known)" in sentence
     assert imports.SCRATCH not in [path.name for path in Store().home.rglob("*")]
 
@@ -148,15 +124,15 @@ def test_a_model_of_transformers_becomes_a_run_that_sweeps_and_goes_back(run, tm
     statistics = tmp_path / "statistics.json"
     statistics.write_text(json.dumps({"observation_mean": [0.0] * 3, "observation_std": [1.0] * 3}))
     given = ["--statistics", statistics, "--return-scale", 100, "--env", "Pendulum-v1"]
-    values = json_of(run("run", "import", write_model(tmp_path / "hf"), "--name", "theirs", *given, "--json"))
+    values = as_json(run("run", "import", write_model(tmp_path / "hf"), "--name", "theirs", *given, "--json"))
     assert values["state"] == "succeeded" and values["spec"]["model"]["return_scale"] == 100
-    points = json_of(run("sweep", "rtg", "--run", "theirs", "--targets=-500", "--episodes", 2, "--json"))["points"]
+    points = as_json(run("sweep", "rtg", "--run", "theirs", "--targets=-500", "--episodes", 2, "--json"))["points"]
     assert points[0]["n"] == 2
     assert run("run", "export", "theirs", tmp_path / "out")[0] == 0
     assert transformers.DecisionTransformerModel.from_pretrained(tmp_path / "out").config.hidden_size == 16
     assert run("run", "export", "theirs", tmp_path / "out.zip", "--format", "zip")[0] == 0
     assert run("run", "import", tmp_path / "out.zip", "--format", "zip", "--name", "again")[0] == 0
-    code, sentence = run("run", "import", tmp_path / "hf", "--name", "theirs", *given)
+    code, _, sentence = run("run", "import", tmp_path / "hf", "--name", "theirs", *given)
     assert code == 1 and "a run named theirs exists already" in sentence
-    code, sentence = run("run", "import", tmp_path / "hf", "--name", "bare", "--env", "Pendulum-v1")
+    code, _, sentence = run("run", "import", tmp_path / "hf", "--name", "bare", "--env", "Pendulum-v1")
     assert code == 1 and "observation_mean and observation_std are missing" in sentence

@@ -1,37 +1,11 @@
 """Questions on the command line are the specs of the page, and their answers those of the probe."""
 
-import json
-
 import numpy as np
 import pytest
 
-from seqrl.cli import main
-from seqrl.cli.session import Session
-from tests.in_process import InProcess
+from tests.in_process import as_json
 
 EPISODE = ["--sweep", "demo/rtg", "--run", "demo/dt", "--target", 200, "--decoding", "sampled", "--episode", 1]
-
-
-@pytest.fixture
-def run(store, capsys, monkeypatch):
-    """Run a command in this process, jobs included: (exit code, stdout, stderr)."""
-    original = Session.__init__
-    monkeypatch.setattr(Session, "__init__", lambda self, home: original(self, home, InProcess()))
-
-    def call(*arguments):
-        capsys.readouterr()
-        code = main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
-
-
-def as_json(result):
-    code, out, err = result
-    assert (code, err) == (0, ""), err
-    lines = out.splitlines()
-    return json.loads("\n".join(lines[next(i for i, line in enumerate(lines) if line[:1] == "{") :]))
 
 
 def episode(store):

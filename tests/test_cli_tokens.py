@@ -1,34 +1,27 @@
 """The command ``tokens inspect``."""
 
-import json
-
 import numpy as np
 import pytest
 
-from seqrl.cli import main
 from seqrl.datasets import ensure_columns
 from seqrl.store import Store
-from tests.test_cli import run  # noqa: F401 - a fixture
+from tests.in_process import as_json
 
 DATASET = ["dataset", "build", "--episodes", "12", "--max-episode-steps", "40", "--name", "data", "--json"]
 
 
 @pytest.fixture
-def dataset(home, run):  # noqa: F811
+def dataset(home, run):
     assert run(*DATASET)[0] == 0
     return ensure_columns(Store(home), "data")
 
 
-def inspected(capsys, *arguments):
-    capsys.readouterr()
-    code = main(["tokens", "inspect", "--dataset", "data", "--json", *arguments])
-    printed = capsys.readouterr()
-    assert (code, printed.err) == (0, "")
-    return json.loads(printed.out)
+def inspected(run, *arguments):
+    return as_json(run("tokens", "inspect", "--dataset", "data", "--json", *arguments))
 
 
-def test_figures_of_every_dimension(dataset, capsys):
-    result = inspected(capsys, "--bins", "20")
+def test_figures_of_every_dimension(dataset, run):
+    result = inspected(run, "--bins", "20")
     names = ["cart position", "cart velocity", "pole angle", "pole angular velocity", "action", "reward", "value"]
     assert [row["name"] for row in result["dimensions"]] == names
     for row in result["dimensions"]:
@@ -44,12 +37,12 @@ def test_figures_of_every_dimension(dataset, capsys):
     assert curve == sorted(curve, reverse=True)
 
 
-def test_uniform_bins_leave_some_empty_and_the_table_is_for_people(dataset, capsys):
-    uniform = inspected(capsys, "--bins", "60", "--strategy", "uniform")
+def test_uniform_bins_leave_some_empty_and_the_table_is_for_people(dataset, run):
+    uniform = inspected(run, "--bins", "60", "--strategy", "uniform")
     assert any(row["unused"] for row in uniform["dimensions"])
-    capsys.readouterr()
-    assert main(["tokens", "inspect", "--dataset", "data"]) == 0
-    assert "pole angular velocity" in capsys.readouterr().out
+    code, out, _ = run("tokens", "inspect", "--dataset", "data")
+    assert code == 0
+    assert "pole angular velocity" in out
 
 
 @pytest.mark.parametrize(
@@ -60,7 +53,7 @@ def test_uniform_bins_leave_some_empty_and_the_table_is_for_people(dataset, caps
         (["--dataset", "nothing"], "nothing"),
     ],
 )
-def test_what_cannot_be_is_refused_in_a_sentence(dataset, capsys, arguments, sentence):
-    capsys.readouterr()
-    assert main(["tokens", "inspect", "--dataset", "data", *arguments]) != 0
-    assert sentence in capsys.readouterr().err
+def test_what_cannot_be_is_refused_in_a_sentence(dataset, run, arguments, sentence):
+    code, _, err = run("tokens", "inspect", "--dataset", "data", *arguments)
+    assert code != 0
+    assert sentence in err
