@@ -1,5 +1,7 @@
 """Files as other people's programs write them, from the same three small episodes."""
 
+import json
+
 import h5py
 import numpy as np
 import pyarrow as pa
@@ -85,4 +87,38 @@ def write_minari(folder, episodes=3, observations="observations"):
             ):
                 group[theirs] = fields[ours][start:end]
             group.attrs["seed"] = index
+    return folder
+
+
+def box(size):
+    """A box as Minari describes it."""
+    text = {"type": "Box", "dtype": "float32", "shape": [size], "low": [-10.0] * size, "high": [10.0] * size}
+    return json.dumps(text)
+
+
+def write_minari_arrow(folder, form="arrow"):
+    """A Minari dataset with a folder an episode; the last row of everything but observations is padding."""
+    fields = steps()
+    data = folder / "data"
+    for index, (start, end) in enumerate(zip([0, *ENDS[:-1]], ENDS, strict=True)):
+        (data / str(index)).mkdir(parents=True)
+        padded = {name: np.concatenate([fields[name][start:end], fields[name][end - 1 : end]]) for name in fields}
+        padded["observations"][-1] = padded.pop("next_observations")[-1]
+        table = pa.table(
+            {
+                "observations": pa.FixedSizeListArray.from_arrays(padded["observations"].ravel(), 3),
+                "actions": pa.FixedSizeListArray.from_arrays(padded["actions"].ravel(), 2),
+                "rewards": padded["rewards"],
+                "terminations": padded["terminals"],
+                "truncations": padded["timeouts"],
+            }
+        )
+        path = data / str(index) / f"part-0.{form}"
+        if form == "parquet":
+            pq.write_table(table, path)
+        else:
+            with pa.OSFile(str(path), "wb") as stream, pa.ipc.new_file(stream, table.schema) as writer:
+                writer.write_table(table)
+    spaces = {"observation_space": box(3), "action_space": box(2)}
+    (data / "metadata.json").write_text(json.dumps({"data_format": form, "total_episodes": 3} | spaces))
     return folder

@@ -12,6 +12,7 @@ import shutil
 import struct
 import sys
 import time
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -24,10 +25,12 @@ from seqrl.config import ImportSpec, RunImportSpec
 from seqrl.datasets.importers import ImportRefused
 from seqrl.datasets.importing import import_dataset, limited, size_of
 from tests.foreign_files import (
+    box,
     steps,
     write_d4rl,
     write_huggingface,
     write_minari,
+    write_minari_arrow,
     write_npz,
     write_parquet,
 )
@@ -60,6 +63,12 @@ def valid(kind, folder):
         path = write_minari(folder / "m")
         (path / "data" / "metadata.json").write_text(json.dumps({"data_format": "hdf5", "total_episodes": 3}))
         return path, path / "data" / "main_data.hdf5"
+    if kind in ("minari_arrow", "minari_parquet"):
+        path = write_minari_arrow(folder / "m", kind.removeprefix("minari_"))
+        return path, next((path / "data" / "1").iterdir())
+    if kind == "minari_json":
+        path = write_minari_arrow(folder / "m")
+        return path, path / "data" / "metadata.json"
     if kind == "npz":
         path = write_npz(folder / "a.npz", compressed=False)
         return path, path
@@ -219,18 +228,111 @@ def bombs(kind, folder):
             pq.write_table(pa.table({"observations": values, "actions": values, "rewards": values}), path)
 
         return {"repeated": repeated, "nested": nested}
+    if kind == "minari_arrow":
+
+        def write(path, table, **options):
+            with pa.OSFile(str(path), "wb") as stream:
+                settings = pa.ipc.IpcWriteOptions(**options)
+                with pa.ipc.new_file(stream, table.schema, options=settings) as writer:
+                    writer.write_table(table)
+
+        def columns(rows, width=3):
+            lists = {"observations": width, "actions": 2}
+            table = {
+                name: pa.FixedSizeListArray.from_arrays(np.zeros(rows * size, "f4"), size)
+                for name, size in lists.items()
+            }
+            flags = {"terminations": np.zeros(rows, bool), "truncations": np.zeros(rows, bool)}
+            return pa.table(table | {"rewards": np.zeros(rows)} | flags)
+
+        def compressed(path):
+            write(path, columns(2_000_000, 30), compression="zstd")
+
+        def batches(path):
+            with pa.OSFile(str(path), "wb") as stream, pa.ipc.new_file(stream, columns(1).schema) as writer:
+                for _ in range(20_000):
+                    writer.write_batch(columns(1).to_batches()[0])
+
+        def wide(path):
+            write(path, columns(3, 3_000_000))
+
+        def uneven(path):
+            write(path, columns(5).set_column(0, "observations", [[[1.0]] * 5]))
+
+        def texts(path):
+            write(path, columns(5).set_column(2, "rewards", [["1.0"] * 5]))
+
+        def missing(path):
+            write(path, columns(5).set_column(2, "rewards", [[None, 1.0, 1.0, 1.0, 1.0]]))
+
+        return {
+            "compressed": compressed,
+            "batches": batches,
+            "wide": wide,
+            "uneven": uneven,
+            "texts": texts,
+            "missing": missing,
+        }
+    if kind == "minari_json":
+        good = {"data_format": "arrow", "total_episodes": 3, "observation_space": box(3), "action_space": box(2)}
+        wide_box = {"type": "Box", "dtype": "float32", "shape": [huge], "low": [0.0], "high": [1.0]}
+        nested = '{"type": "Tuple", "subspaces": [' * 2000 + box(3) + "]}" * 2000
+        changes = {
+            "deep": "[" * 10_000 + "]" * 10_000,
+            "deep in a member": json.dumps(good)[:-1] + ', "note": ' + '{"a":' * 10_000 + "1" + "}" * 10_000 + "}",
+            "not text": "\x00\xff",
+            "list": "[]",
+            "digits": json.dumps(good).replace("3,", "9" * 10_000 + ",", 1),
+        }
+        for name, change in {
+            "many episodes": {"total_episodes": huge},
+            "negative": {"total_episodes": -1},
+            "boolean": {"total_episodes": True},
+            "wide space": {"observation_space": json.dumps(wide_box)},
+            "deep space": {"observation_space": nested},
+            "another shape": {"observation_space": box(2)},
+            "space that is a list": {"observation_space": ["Box"]},
+            "path as format": {"data_format": "../../etc/passwd"},
+        }.items():
+            changes[name] = json.dumps(good | change)
+        return {name: lambda path, text=text: path.write_text(text) for name, text in changes.items()}
     if kind == "zip":
+
+        def crowd(path):
+            with zipfile.ZipFile(path, "w") as archive:
+                for i in range(100_000):
+                    archive.writestr(f"{i}", b"")
 
         def blanks(path):
             with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
                 archive.writestr("data/main_data.hdf5", bytes(200 * 2**20))
 
-        def files(path):
+        def nested(path):
             with zipfile.ZipFile(path, "w") as archive:
-                for i in range(25_000):
-                    archive.writestr(f"{i}", b"")
+                archive.writestr("/".join("a" * 2000), b"")
 
-        return {"blanks": blanks, "files": files}
+        def long(path):
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("a" * 5000, b"")
+
+        def twice(path):
+            with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings(action="ignore"):
+                archive.writestr("data/main_data.hdf5", b"one")
+                archive.writestr("data/main_data.hdf5", b"other")
+
+        def file_as_folder(path):
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("data", b"one")
+                archive.writestr("data/main_data.hdf5", b"other")
+
+        return {
+            "blanks": blanks,
+            "crowd": crowd,
+            "nested": nested,
+            "long": long,
+            "twice": twice,
+            "file as folder": file_as_folder,
+        }
     if kind == "safetensors":
 
         def header(path):

@@ -38,6 +38,9 @@ ENVIRONMENT = {
 CASES = {
     "d4rl": 70,
     "minari": 80,
+    "minari_arrow": 80,
+    "minari_parquet": 80,
+    "minari_json": 40,
     "npz": 80,
     "parquet": 80,
     "arrow": 80,
