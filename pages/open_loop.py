@@ -135,6 +135,7 @@ def response() -> None:
         f"open-loop-{run}-response",
         f"What {run} answers to other requests",
         plots.sentence(info),
+        table=plots.response_table(info),
     )
 
 

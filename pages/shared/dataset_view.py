@@ -94,7 +94,11 @@ def coverage(row: DatasetRow, columns: Columns) -> None:
     x, y = numbers_of(columns, "observations", thinned(columns), [names.index(across), names.index(up)]).T
     info = plots.coverage_info(x, y, (across, up))
     chart(
-        plots.coverage(info, *style()), f"{row.name}-coverage", f"Coverage of {across} and {up}", plots.sentence(info)
+        plots.coverage(info, *style()),
+        f"{row.name}-coverage",
+        f"Coverage of {across} and {up}",
+        plots.sentence(info),
+        table=lambda: plots.coverage_table(info),
     )
 
 
@@ -106,6 +110,7 @@ def return_to_go(row: DatasetRow, columns: Columns) -> None:
         f"{row.name}-return-to-go",
         "Return-to-go over time",
         plots.sentence(info),
+        table=lambda: plots.return_to_go_fan_table(info),
     )
 
 
@@ -130,6 +135,7 @@ def actions(row: DatasetRow, columns: Columns) -> None:
         f"{row.name}-actions",
         "Actions against return-to-go",
         plots.sentence(info),
+        table=lambda: plots.action_distribution_table(info),
     )
 
 

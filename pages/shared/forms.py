@@ -128,7 +128,7 @@ def number(label: str, kind: type, value: Any, optional: bool, info: FieldInfo, 
         typed |= {"step": float(step) if isinstance(step, int | float) else None, "format": "%g"}
     else:
         typed |= {"step": int(step) if isinstance(step, int | float) else 1}
-    return st.number_input(label, placeholder="automatic" if optional else None, **typed, **common)
+    return st.number_input(label, placeholder=str(extra.get("empty") or "") if optional else None, **typed, **common)
 
 
 def fields(

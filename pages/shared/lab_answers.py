@@ -16,7 +16,6 @@ from pages.shared.sweep_view import kind_of
 from seqrl import plots
 from seqrl.config import AttentionSpec, ResponseSpec
 from seqrl.plots.format import number
-from seqrl.plots.response import ResponseCurveInfo
 from seqrl.store import SweepRow
 from seqrl.store.runs import CHECKPOINT
 from seqrl.tokens import transition_layout
@@ -109,7 +108,7 @@ def response(sweep: SweepRow, row: pd.Series, step: int, probe: EpisodeProbe) ->
         "lab.response",
         f"Response at step {step}",
         plots.sentence(info),
-        table=lambda: response_table(info),
+        table=lambda: plots.response_table(info),
     )
     question(spec, name)
     if not probe.conditioned and row.get("width") is not None:
@@ -154,16 +153,6 @@ def observation_spec(
         sweep=sweep.name, episode_id=int(row["episode_id"]), step=step, dimension=dimension, values=values
     )
     return spec, observation_value(probe.facts, seen, dimension), None
-
-
-def response_table(info: ResponseCurveInfo) -> pd.DataFrame:
-    """The curve as a table."""
-    table = pd.DataFrame({info.varied or "return_to_go": info.targets})
-    for index, name in enumerate(info.names):
-        table[name] = info.responses[:, index]
-        if info.spreads.size:
-            table[f"{name} (standard deviation)"] = info.spreads[:, index]
-    return table
 
 
 def attention(sweep: SweepRow, row: pd.Series, step: int, probe: EpisodeProbe) -> None:

@@ -34,6 +34,7 @@ def setting(
     unit: str = "",
     step: float | None = None,
     advanced: bool = False,
+    empty: str = "automatic",
     **bounds: Any,
 ) -> Any:
     """A field that a form, ``--help`` and an error message can explain.
@@ -45,9 +46,10 @@ def setting(
         unit: shown behind the number ("steps", "reward", ...).
         step: increment of the number input.
         advanced: shown in the folded part of a form.
+        empty: what an optional number means that is not given, in a word or two; shown in the empty field.
         **bounds: ``ge``, ``gt``, ``le``, ``lt``, ``max_length``, ``min_length`` as in `pydantic.Field`.
     """
-    extra: dict[str, Any] = {"unit": unit, "step": step, "advanced": advanced}
+    extra: dict[str, Any] = {"unit": unit, "step": step, "advanced": advanced, "empty": empty}
     return Field(default, title=title, description=help, json_schema_extra=extra, **bounds)
 
 

@@ -74,10 +74,18 @@ class DeriveSpec(Spec):
     sources: tuple[Name, ...] = setting(
         ..., "Sources", "The datasets whose episodes are taken, in this order.", min_length=1, max_length=64
     )
-    minimum_return: float | None = setting(None, "Return from", "Leave out episodes that paid less.", unit="reward")
-    maximum_return: float | None = setting(None, "Return up to", "Leave out episodes that paid more.", unit="reward")
-    minimum_length: int | None = setting(None, "Length from", "Leave out shorter episodes.", unit="steps", ge=1)
-    maximum_length: int | None = setting(None, "Length up to", "Leave out longer episodes.", unit="steps", ge=1)
+    minimum_return: float | None = setting(
+        None, "Return from", "Leave out episodes that paid less.", unit="reward", empty="all"
+    )
+    maximum_return: float | None = setting(
+        None, "Return up to", "Leave out episodes that paid more.", unit="reward", empty="all"
+    )
+    minimum_length: int | None = setting(
+        None, "Length from", "Leave out shorter episodes.", unit="steps", ge=1, empty="all"
+    )
+    maximum_length: int | None = setting(
+        None, "Length up to", "Leave out longer episodes.", unit="steps", ge=1, empty="all"
+    )
     tiers: tuple[str, ...] = setting((), "Tiers", "Keep only these; empty keeps all.", max_length=64)
     part: EpisodePart | None = setting(None, "Part", "One side of a split; empty keeps both.")
     observation_dimensions: tuple[int, ...] = setting(

@@ -19,7 +19,13 @@ class SamplingSpec(Spec):
         1.0, "Temperature", "Below 1 sharpens the probabilities, above 1 flattens them.", gt=0, le=10, step=0.1
     )
     top_k: int | None = setting(
-        None, "Top k", "Keep only the k likeliest tokens; 1 is greedy, empty keeps all.", unit="tokens", ge=1, le=1000
+        None,
+        "Top k",
+        "Keep only the k likeliest tokens; 1 is greedy, empty keeps all.",
+        unit="tokens",
+        ge=1,
+        le=1000,
+        empty="all",
     )
     top_p: float = setting(
         1.0, "Top p", "Keep the fewest likeliest tokens that together have this probability.", gt=0, le=1, step=0.05

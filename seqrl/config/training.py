@@ -46,6 +46,7 @@ class TrainingSpec(Spec):
         unit="validations",
         ge=1,
         le=10_000,
+        empty="never",
         advanced=True,
     )
     log_every: int = setting(50, "Log every", "Steps between two points of a curve.", unit="steps", ge=1, advanced=True)

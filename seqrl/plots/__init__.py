@@ -8,7 +8,14 @@ from seqrl.plots.attention import attention, attention_grid, attention_heads, at
 from seqrl.plots.beam_sweeps import beam_sweep, beam_sweep_info
 from seqrl.plots.bins import bin_edges, bin_edges_info
 from seqrl.plots.contexts import seeds, seeds_info
-from seqrl.plots.coverage import action_distribution, action_distribution_info, coverage, coverage_info
+from seqrl.plots.coverage import (
+    action_distribution,
+    action_distribution_info,
+    action_distribution_table,
+    coverage,
+    coverage_info,
+    coverage_table,
+)
 from seqrl.plots.datasets import (
     length_histogram,
     length_histogram_info,
@@ -18,6 +25,7 @@ from seqrl.plots.datasets import (
     return_histogram_info,
     return_to_go_fan,
     return_to_go_fan_info,
+    return_to_go_fan_table,
 )
 from seqrl.plots.ensembles import (
     choices,
@@ -35,7 +43,7 @@ from seqrl.plots.open_loop import action_error, action_error_info, action_error_
 from seqrl.plots.plans import observed_from_plans, plan_tree, plan_tree_info
 from seqrl.plots.predictions import candidates, predicted_reward, predicted_reward_info
 from seqrl.plots.promises import promised_return, promised_return_info
-from seqrl.plots.response import response_curve, response_curve_info
+from seqrl.plots.response import response_curve, response_curve_info, response_table
 from seqrl.plots.returns_to_go import return_to_go, return_to_go_info
 from seqrl.plots.rounding import (
     episode_tokens,
@@ -73,6 +81,7 @@ __all__ = [
     "Theme",
     "action_distribution",
     "action_distribution_info",
+    "action_distribution_table",
     "action_error",
     "action_error_info",
     "action_error_table",
@@ -88,6 +97,7 @@ __all__ = [
     "candidates",
     "coverage",
     "coverage_info",
+    "coverage_table",
     "episode_strips",
     "episode_strips_info",
     "episode_tokens",
@@ -113,10 +123,12 @@ __all__ = [
     "reconstruction_error_info",
     "response_curve",
     "response_curve_info",
+    "response_table",
     "return_histogram",
     "return_histogram_info",
     "return_to_go_fan",
     "return_to_go_fan_info",
+    "return_to_go_fan_table",
     "rtg_sweep",
     "rtg_sweep_info",
     "sentence",

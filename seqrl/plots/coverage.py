@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from seqrl.plots.format import count, interval, number, percent
@@ -95,6 +96,20 @@ def coverage(info: CoverageInfo, theme: Theme = "light", present: bool = False) 
     return figure
 
 
+def coverage_table(info: CoverageInfo) -> pd.DataFrame:
+    """The cells with a step: where each begins and ends in both dimensions, and its steps."""
+    y, x = np.nonzero(info.counts)
+    return pd.DataFrame(
+        {
+            f"{info.names[0]} from": info.x_edges[x],
+            f"{info.names[0]} to": info.x_edges[x + 1],
+            f"{info.names[1]} from": info.y_edges[y],
+            f"{info.names[1]} to": info.y_edges[y + 1],
+            "steps": info.counts[y, x],
+        }
+    )
+
+
 @sentence.register
 def _(info: CoverageInfo) -> str:
     total = int(info.counts.sum())
@@ -169,6 +184,19 @@ def action_distribution(info: ActionDistributionInfo, theme: Theme = "light", pr
         _draw_density(figure, info, style)
     figure.update_xaxes(title_text="return-to-go (reward)", showgrid=False, zeroline=False)
     return figure
+
+
+def action_distribution_table(info: ActionDistributionInfo) -> pd.DataFrame:
+    """One row a level of return-to-go: its steps, and the share of each action or of each range of it."""
+    ranges = zip(info.action_edges[:-1], info.action_edges[1:], strict=True)
+    between = [f"{info.name} {interval(low, high)}" for low, high in ranges]
+    levels = {
+        "return_to_go_from": info.return_edges[:-1],
+        "return_to_go_to": info.return_edges[1:],
+        "steps": info.steps,
+    }
+    shares = pd.DataFrame(info.shares.T, columns=list(info.labels) or between)
+    return pd.concat([pd.DataFrame(levels), shares], axis=1)
 
 
 def _draw_shares(figure: go.Figure, info: ActionDistributionInfo, style: Style) -> None:

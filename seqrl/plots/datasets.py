@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from seqrl.plots.format import count, enumerate_words, interval, number, percent
@@ -260,6 +261,14 @@ def return_to_go_fan(info: ReturnToGoFanInfo, theme: Theme = "light", present: b
     figure.update_xaxes(title_text="time (steps)", showgrid=False, showline=True, rangemode="tozero")
     figure.update_yaxes(title_text="return-to-go (reward)")
     return figure
+
+
+def return_to_go_fan_table(info: ReturnToGoFanInfo) -> pd.DataFrame:
+    """One row a step: the episodes that still run there, and the percentiles of their return-to-go."""
+    shown = zip(_FAN, info.percentiles, strict=True)
+    return pd.DataFrame(
+        {"step": info.times, "episodes": info.running, **{f"{mark} %": values for mark, values in shown}}
+    )
 
 
 @sentence.register

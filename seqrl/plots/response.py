@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from seqrl.plots.format import number
@@ -146,6 +147,17 @@ def response_curve(info: ResponseCurveInfo, theme: Theme = "light", present: boo
         pixels = 420 - 40 - 4.2 * style.sizes.font
         add_end_labels(figure, ends, style, right=right, y_range=(low, high), pixels=pixels)
     return figure
+
+
+def response_table(info: ResponseCurveInfo) -> pd.DataFrame:
+    """The points of the figure: what was asked for, and the answer of every action; means have no spread."""
+    asked = info.varied or ("return" if info.average else "return_to_go")
+    table = {asked: info.targets}
+    for index, name in enumerate(info.names):
+        table[name] = info.responses[:, index]
+        if info.spreads.size and not info.average:
+            table[f"{name} (standard deviation)"] = info.spreads[:, index]
+    return pd.DataFrame(table)
 
 
 def _shade_outside(figure: go.Figure, info: ResponseCurveInfo, left: float, right: float, style: Style) -> None:

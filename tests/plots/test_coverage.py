@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from seqrl.plots import action_distribution, action_distribution_info, coverage, coverage_info, sentence
+from seqrl.plots import (
+    action_distribution,
+    action_distribution_info,
+    action_distribution_table,
+    coverage,
+    coverage_info,
+    coverage_table,
+    sentence,
+)
 
 
 def test_coverage_counts_every_finite_step_once():
@@ -55,3 +63,16 @@ def test_no_step_says_so():
         (action_distribution_info(empty, empty, labels=("a",)), action_distribution),
     ):
         assert sentence(info) == draw(info).layout.annotations[0].text == "The dataset has no step yet."
+
+
+def test_the_tables_hold_what_is_drawn():
+    x, y = np.array([0.0, 1.0, 1.0, 2.0]), np.array([5.0, 6.0, 6.0, 7.0])
+    table = coverage_table(coverage_info(x, y, ("a", "b")))
+    assert table["steps"].tolist() == [1, 2, 1]
+    for value, row in zip((0, 1, 2), table.itertuples(index=False), strict=True):
+        assert row[0] <= value <= row[1] and row[2] <= value + 5 <= row[3]
+    info = action_distribution_info(np.array([0, 1, 1]), np.array([5.0, 5.0, 95.0]), labels=("wait", "go"))
+    table = action_distribution_table(info)
+    assert table["steps"].sum() == 3 and table["go"].iloc[-1] == 1 and table["wait"].iloc[0] == 0.5
+    table = action_distribution_table(action_distribution_info(np.linspace(-1, 1, 50), np.arange(50.0), name="torque"))
+    assert table.filter(like="torque").sum(axis=1)[table["steps"] > 0].to_numpy() == pytest.approx(1)

@@ -10,6 +10,7 @@ from seqrl.plots import (
     return_histogram_info,
     return_to_go_fan,
     return_to_go_fan_info,
+    return_to_go_fan_table,
     sentence,
 )
 from seqrl.plots.template import data_greys
@@ -70,6 +71,12 @@ def test_the_fan_holds_the_percentiles_of_the_running_episodes():
         ]
         np.testing.assert_allclose(info.percentiles[:, step], np.percentile(expected, (5, 25, 50, 75, 95)))
         assert info.running[step] == len(expected)
+
+
+def test_the_table_of_the_fan_has_a_row_a_step():
+    table = return_to_go_fan_table(return_to_go_fan_info(np.ones(5), np.array([2, 5])))
+    assert table["step"].tolist() == [0, 1, 2] and table["episodes"].tolist() == [2, 2, 1]
+    assert table["50 %"].tolist() == [2.5, 1.5, 1.0]
 
 
 def test_single_episodes_of_the_fan_carry_their_number():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from seqrl.plots import response_curve, response_curve_info, sentence
+from seqrl.plots import response_curve, response_curve_info, response_table, sentence
 
 TARGETS = np.linspace(0.0, 600.0, 31)
 RIGHT = 1 / (1 + np.exp(-(TARGETS - 250) / 60))
@@ -73,3 +73,12 @@ def test_a_dimension_of_what_is_seen_is_named_on_the_axis_and_in_the_sentence():
     states = response_curve_info(np.array([0, 1]), responses, ("left", "right"), varied="state", discrete=True)
     assert {trace.mode for trace in response_curve(states).data} == {"markers"}
     assert {trace.mode for trace in figure.data} == {"lines"}
+
+
+def test_the_table_holds_the_points():
+    answers = np.stack([np.sin(TARGETS / 100)[:, None], np.full((31, 1), 0.2)], axis=1)
+    info = response_curve_info(TARGETS, answers, ("torque",))
+    table = response_table(info)
+    assert list(table) == ["return_to_go", "torque", "torque (standard deviation)"]
+    np.testing.assert_array_equal(table["torque"], info.responses[:, 0])
+    assert list(response_table(info._replace(average=True))) == ["return", "torque"]
