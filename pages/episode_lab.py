@@ -82,7 +82,7 @@ with controls():
     third.selectbox("Episode", inside, key="lab.choice", on_change=lambda: choose_episode(int(state["lab.choice"])))
     others = [identifier for identifier in ids if identifier != state["lab.episode"]]
     state["lab.beside"] = [one for one in state.get("lab.beside", []) if one in others][:MOST_BESIDE]
-    titles = {int(row["episode_id"]): episode_title(sweep.kind, row) for _, row in episodes.iterrows()}
+    titles = {int(row["episode_id"]): episode_title(sweep.kind, row) for row in episodes.to_dict("records")}
     beside = fourth.multiselect(
         "Beside it",
         others,

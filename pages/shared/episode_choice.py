@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pages.shared.frame import newest, open_store
-from pages.shared.sweep_view import by_typicality, filmed, measured, point_name
+from pages.shared.frame import newest
+from pages.shared.sweep_view import by_typicality, drawn_among, filmed, measured, point_name
 from seqrl.store import SweepRow
 
 MOST_BESIDE = 2
@@ -35,14 +35,12 @@ def cell_names(kind: str, episodes: pd.DataFrame) -> pd.Series:
 
 def first_episode(sweep: SweepRow, episodes: pd.DataFrame) -> int:
     """The episode to begin with: one whose video is there, else one that is neither lucky nor unlucky."""
-    store = open_store()
     if sweep.kind == "sweep_rtg":
         videos = filmed(sweep, measured(sweep))
         if videos:
             return videos[sorted(videos)[len(videos) // 2]]
-    candidates = [int(identifier) for identifier in episodes["episode_id"][:_SEARCHED]]
-    there = (identifier for identifier in candidates if store.media_path(sweep.name, identifier).is_file())
-    return next(there, by_typicality(episodes)[0])
+    drawn = drawn_among(sweep, [int(identifier) for identifier in episodes["episode_id"][:_SEARCHED]])
+    return by_typicality(episodes)[0] if drawn is None else drawn
 
 
 def take_link(known: list[str]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from pages.shared.exports import csv_button
 from pages.shared.frame import open_store, presenting, theme
 from pages.shared.jobs import progress, submit
 from pages.shared.strips import strips_of
-from pages.shared.sweep_view import kind_of
+from pages.shared.sweep_view import film, kind_of
 from pages.shared.videos import EpisodeVideo, collected, play
 from seqrl.config import RenderJob, RenderSpec
 from seqrl.plots import family_colour
@@ -22,7 +23,7 @@ from seqrl.plots.format import count, number
 from seqrl.store import SweepRow
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
+@st.cache_data(max_entries=128, show_spinner=False)
 def _steps(home: str, sweep: str, created: float, episode_id: int) -> dict[str, np.ndarray]:
     return open_store().episode_steps(sweep, episode_id)
 
@@ -32,17 +33,7 @@ def recorded(sweep: SweepRow, episode_id: int) -> dict[str, np.ndarray]:
     return _steps(os.environ.get("SEQRL_HOME", ""), sweep.name, sweep.created, episode_id)
 
 
-@st.cache_data(max_entries=128, show_spinner=False)
-def _film(home: str, sweep: str, created: float, episode_id: int) -> Path:
-    return open_store().media_path(sweep, episode_id)
-
-
-def film(sweep: SweepRow, episode_id: int) -> Path:
-    """Where the video of an episode is, or will be; its name follows from what it shows, so it is found once."""
-    return _film(os.environ.get("SEQRL_HOME", ""), sweep.name, sweep.created, episode_id)
-
-
-def episode_title(kind: str, row: pd.Series) -> str:
+def episode_title(kind: str, row: Mapping[str, Any] | pd.Series) -> str:
     """An episode in a few words: "Episode 128, sampled, asked for 200"."""
     words = [f"Episode {row['episode_id']}"]
     if kind == "sweep_beam":
@@ -119,7 +110,7 @@ def episode_player(sweep: SweepRow, row: pd.Series, key: str, *, at_once: bool =
 
 def downloads(sweep: SweepRow, episode_id: int, key: str) -> None:
     """An episode as MP4, GIF and CSV."""
-    film_buttons(open_store(), sweep.name, episode_id, key)
+    film_buttons(sweep, episode_id, key)
     name = f"{sweep.name}-episode-{episode_id}-steps"
     csv_button(lambda: steps_table(recorded(sweep, episode_id)), name, "Steps as CSV")
 

@@ -8,13 +8,13 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.episode_choice import write_link
-from pages.shared.episode_view import clip, downloads, episode_title, film, recorded
+from pages.shared.episode_view import clip, downloads, episode_title, recorded
 from pages.shared.frame import open_store, presenting, sentence, two_columns
 from pages.shared.jobs import progress, submit
 from pages.shared.lab_answers import answers
 from pages.shared.lab_player import step_through
 from pages.shared.lab_whatif import play_it_out, played_out
-from pages.shared.sweep_view import kind_of
+from pages.shared.sweep_view import film, kind_of
 from seqrl.config import RenderJob, RenderSpec
 from seqrl.plots import EpisodeTrace, episode_strips_info, step_sentence
 from seqrl.store import SweepRow

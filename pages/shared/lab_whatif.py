@@ -11,6 +11,7 @@ import streamlit as st
 from pages.shared import forms
 from pages.shared.charts import chart
 from pages.shared.episode_choice import MOST_BESIDE, lab_link
+from pages.shared.episode_view import recorded
 from pages.shared.exports import csv_button, json_button, report_button
 from pages.shared.frame import open_store, presenting, style
 from pages.shared.jobs import progress, submit
@@ -68,7 +69,7 @@ def worth_trying(sweep: SweepRow, row: pd.Series, run: RunRow, step: int) -> str
     facts = run.facts
     low, high = facts.returns.minimum, facts.returns.maximum
     if facts.reward_minimum >= 0:
-        rewards = open_store().episode_steps(sweep.name, int(row["episode_id"]))["rewards"]
+        rewards = recorded(sweep, int(row["episode_id"]))["rewards"]
         low = min(float(np.sum(rewards[:step])) + 0.05 * (high - low), high)
     return f"{low:.4g}, {high:.4g}" if low < high else f"{high:.4g}"
 
@@ -262,7 +263,7 @@ def _strips(sweep: SweepRow, episodes: pd.DataFrame) -> None:
     action = store.run(sweep.spec.runs[0]).facts.action
     traces = []
     for _, row in episodes[episodes["episode"] == 0].head(4).iterrows():
-        steps = store.episode_steps(sweep.name, int(row["episode_id"]))
+        steps = recorded(sweep, int(row["episode_id"]))
         trace = plots.EpisodeTrace(
             label=f"asked for {row['schedule']}",
             kind=kind,

@@ -10,11 +10,11 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.episode_choice import to_the_lab
-from pages.shared.episode_view import outcome
+from pages.shared.episode_view import outcome, recorded
 from pages.shared.frame import open_store, presenting, theme
 from pages.shared.jobs import progress, submit
 from pages.shared.names import free_name
-from pages.shared.sweep_view import MOST_TYPICAL, by_typicality, drawn_among, kind_of, measured
+from pages.shared.sweep_view import by_typicality, film, kind_of, measured, typical
 from pages.shared.videos import collected, video_url
 from seqrl.config import (
     RenderJob,
@@ -39,9 +39,14 @@ class Played(NamedTuple):
     """A typical episode of a target, and whether its video is there."""
 
     target: float
-    sweep: str
+    sweep: SweepRow
     row: pd.Series
     drawn: bool
+
+    @property
+    def episode_id(self) -> int:
+        """Row of the sweep's episode table."""
+        return int(self.row["episode_id"])
 
 
 _HERE = Path(__file__).parent
@@ -77,22 +82,18 @@ def listening_run(sweep: SweepRow) -> str | None:
 
 def played(sweep: SweepRow, run: str) -> list[Played]:
     """A typical episode of every target that was played, in the sweep or on demand; those with a video first of all."""
-    store = open_store()
-    tables = [(sweep.name, sweep.created, measured(sweep).episodes)]
-    for other in store.sweeps():
+    tables = [(sweep, measured(sweep).episodes)]
+    for other in open_store().sweeps():
         if other.kind == "sweep_schedule" and other.state == "succeeded" and other.name.startswith("playground-"):
             if other.spec.runs == (run,) and not other.spec.schedules:
-                tables.append((other.name, other.created, store.sweep_episodes(other.name)))
+                tables.append((other, open_store().sweep_episodes(other.name)))
     found: dict[float, Played] = {}
-    for name, created, table in tables:
+    for source, table in tables:
         sampled = table[(table["run"] == run) & table["target"].notna()]
         wanted = sampled[sampled["decoding"] == "sampled"]
         for target, group in (wanted if len(wanted) else sampled).groupby("target"):
-            candidates = by_typicality(group)[:MOST_TYPICAL]
-            there = drawn_among(name, created, candidates)
-            chosen = there if there is not None else candidates[0]
-            row = group[group["episode_id"] == chosen].iloc[0]
-            entry = Played(float(target), name, row, there is not None)
+            row = group[group["episode_id"] == typical(source, group)].iloc[0]
+            entry = Played(float(target), source, row, film(source, int(row["episode_id"])).is_file())
             if entry.target not in found or (entry.drawn and not found[entry.target].drawn):
                 found[entry.target] = entry
     return [found[target] for target in sorted(found)]
@@ -121,10 +122,9 @@ def playground(sweep: SweepRow, key: str) -> None:
 
 def _few_enough(entries: list[Played]) -> list[Played]:
     """As many as may be sent, evenly over the targets."""
-    store = open_store()
 
     def size(some: list[Played]) -> int:
-        paths = (store.media_path(entry.sweep, int(entry.row["episode_id"])) for entry in some)
+        paths = (film(entry.sweep, entry.episode_id) for entry in some)
         return sum(path.stat().st_size for path in paths)
 
     while len(entries) > 2 and size(entries) > MOST_BYTES:
@@ -135,7 +135,7 @@ def _few_enough(entries: list[Played]) -> list[Played]:
 def _draw_missing(missing: list[Played], key: str) -> None:
     """The button that draws a typical episode of every target that has no video yet, and how far that is."""
     jobs = {job.name: job for job in open_store().jobs() if job.kind == "render"}
-    names = {f"{entry.sweep}/{int(entry.row['episode_id'])}": entry for entry in missing}
+    names = {f"{entry.sweep.name}/{entry.episode_id}": entry for entry in missing}
     active = [jobs[name] for name in names if name in jobs and jobs[name].state in ACTIVE_STATES]
     if active:
         progress(active[-1].id, f"{key}.drawing")
@@ -144,7 +144,7 @@ def _draw_missing(missing: list[Played], key: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("Draw them", icon=":material/movie:", key=f"{key}.draw"):
             for entry in missing:
-                submit(RenderJob(spec=RenderSpec(sweep=entry.sweep, episode_id=int(entry.row["episode_id"]))))
+                submit(RenderJob(spec=RenderSpec(sweep=entry.sweep.name, episode_id=entry.episode_id)))
             st.rerun()
         st.caption(told)
 
@@ -162,14 +162,14 @@ def _slider(sweep: SweepRow, run: str, entries: list[Played], shown: list[Played
         "high": high,
         "step": step,
         "start": targets[len(targets) // 2],
-        "fingerprint": "|".join(f"{entry.sweep}{entry.row['episode_id']}" for entry in shown) + theme(),
+        "fingerprint": "|".join(f"{entry.sweep.name} {entry.episode_id}" for entry in shown) + theme(),
     }
     _mount(key=key, data=data, on_asked_change=lambda: None)
     nearest = min(shown, key=lambda entry: abs(entry.target - asked))
     if presenting():
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        to_the_lab(nearest.sweep, int(nearest.row["episode_id"]))
+        to_the_lab(nearest.sweep.name, nearest.episode_id)
         if nearest.target != asked:
             _compute(sweep, run, asked, key)
     st.caption(_made(sweep, shown))
@@ -177,7 +177,7 @@ def _slider(sweep: SweepRow, run: str, entries: list[Played], shown: list[Played
 
 def _made(sweep: SweepRow, shown: list[Played]) -> str:
     """Where the episodes come from, in words."""
-    own = sum(entry.sweep == sweep.name for entry in shown)
+    own = sum(entry.sweep.name == sweep.name for entry in shown)
     made = "with `python -m seqrl demo build`" if sweep.name.startswith("demo/") else f"by the sweep {sweep.name}"
     later = f", {count(len(shown) - own, 'more target')} since" if own < len(shown) else ""
     return (
@@ -193,13 +193,12 @@ def _range(low: float, high: float) -> tuple[float, float, float]:
 
 
 def _episode(entry: Played, run: str) -> dict[str, Any]:
-    store = open_store()
-    steps = store.episode_steps(entry.sweep, int(entry.row["episode_id"]))
+    steps = recorded(entry.sweep, entry.episode_id)
     return {
         "target": entry.target,
-        "video": video_url(store.media_path(entry.sweep, int(entry.row["episode_id"]))),
+        "video": video_url(film(entry.sweep, entry.episode_id)),
         "outcome": outcome(entry.row),
-        "color": family_colour(kind_of(store.run(run)), theme()),
+        "color": family_colour(kind_of(open_store().run(run)), theme()),
         "length": int(entry.row["length"]),
         "collected": collected(steps["rewards"]),
     }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -123,23 +124,25 @@ def by_typicality(episodes: pd.DataFrame) -> list[int]:
     return [int(identifier) for identifier in episodes.loc[distance.sort_values(kind="stable").index, "episode_id"]]
 
 
-def drawn_among(sweep: str, created: float, episode_ids: Sequence[int]) -> int | None:
+def film(sweep: SweepRow, episode_id: int, form: Literal["mp4", "gif"] = "mp4") -> Path:
+    """Where the film of an episode is, or will be; its name follows from what it shows, so it is found once."""
+    return _film(os.environ.get("SEQRL_HOME", ""), sweep.name, sweep.created, episode_id, form)
+
+
+@st.cache_data(max_entries=1024, show_spinner=False)
+def _film(home: str, sweep: str, created: float, episode_id: int, form: Literal["mp4", "gif"]) -> Path:
+    return open_store().media_path(sweep, episode_id, form)
+
+
+def drawn_among(sweep: SweepRow, episode_ids: Sequence[int]) -> int | None:
     """The first of some episodes of a sweep whose video is there."""
-    media = open_store().home / "media"
-    changed = media.stat().st_mtime_ns if media.is_dir() else 0
-    return _drawn_among(os.environ.get("SEQRL_HOME", ""), sweep, created, tuple(episode_ids), changed)
-
-
-@st.cache_data(max_entries=512, show_spinner=False)
-def _drawn_among(home: str, sweep: str, created: float, episode_ids: tuple[int, ...], changed_ns: int) -> int | None:
-    store = open_store()
-    return next((one for one in episode_ids if store.media_path(sweep, one).is_file()), None)
+    return next((one for one in episode_ids if film(sweep, one).is_file()), None)
 
 
 def typical(sweep: SweepRow, episodes: pd.DataFrame) -> int:
     """An episode that stands for these: a typical one whose video is there, else the most typical one."""
     candidates = by_typicality(episodes)[:MOST_TYPICAL]
-    drawn = drawn_among(sweep.name, sweep.created, candidates)
+    drawn = drawn_among(sweep, candidates)
     return candidates[0] if drawn is None else drawn
 
 
@@ -153,7 +156,7 @@ def filmed(sweep: SweepRow, data: Measured) -> dict[float, int]:
     sampled = asked[asked["decoding"] == "sampled"]
     found = {}
     for target, group in (sampled if len(sampled) else asked).groupby("target"):
-        drawn = drawn_among(sweep.name, sweep.created, by_typicality(group)[:MOST_TYPICAL])
+        drawn = drawn_among(sweep, by_typicality(group)[:MOST_TYPICAL])
         if drawn is not None:
             found[float(target)] = drawn
     return found
