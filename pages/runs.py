@@ -8,15 +8,14 @@ from pages.shared.exports import csv_button
 from pages.shared.frame import controls, empty_state, heading, open_store, start_with, style
 from pages.shared.jobs import STATES, ago
 from pages.shared.run_exchange import import_form
-from pages.shared.run_view import archive, detail, differences, settings_table
+from pages.shared.run_view import archive, detail, differences, matches, model_name, settings_and_results
 from pages.shared.sweep_view import kind_of
 from seqrl import jobs, plots
 from seqrl.plots.format import count, number
 from seqrl.plots.training import sparkline
-from seqrl.registry import MODELS
 from seqrl.store import ACTIVE_STATES, RunRow
 
-MOST_SHOWN = 4
+MOST_SHOWN, MOST_PICKED, MOST_ROWS = 4, 12, 8
 FIRST_METRICS = ("loss", "validation_loss")
 
 heading("Runs", "How is training going, which run is best, and what did its settings have to do with it?")
@@ -47,7 +46,7 @@ def table_of(rows: list[RunRow]) -> pd.DataFrame:
         [
             {
                 "run": row.name,
-                "model": "%BC" if kind_of(row) == "%bc" else MODELS[row.spec.model.kind].label,
+                "model": model_name(row),
                 "dataset": row.spec.dataset,
                 "state": STATES[row.state][1],
                 "progress": row.step / max(1, row.steps),
@@ -69,21 +68,45 @@ def overview() -> None:
     rows = store.runs()
     if {row.name for row in rows if row.state in ACTIVE_STATES} != active:
         st.rerun()
-    table = table_of(rows)
+    table = table_of([row for row in rows if row.name in found])
+    if st.session_state.pop("runs.picked", False):
+        st.rerun()  # the whole page: what is compared stands below this fragment
+
+    def pick() -> None:
+        """Compare the rows that are ticked."""
+        rows = st.session_state["runs.table"]["selection"]["rows"]
+        st.session_state["runs"] = [table["run"].iloc[row] for row in sorted(rows)[:MOST_PICKED]]
+        st.session_state["runs.picked"] = True
+
     st.dataframe(
         table,
         hide_index=True,
-        height=min(38 + 35 * len(table), 38 + 35 * 6),
+        height=min(38 + 35 * len(table), 38 + 35 * MOST_ROWS),
+        on_select=pick,
+        selection_mode="multi-row",
         column_config={
             "progress": st.column_config.ProgressColumn("progress", min_value=0.0, max_value=1.0, format="percent"),
             "loss": st.column_config.LineChartColumn("loss", help="Training loss from the first step to the last."),
             "tags": st.column_config.ListColumn("tags"),
         },
         key="runs.table",
-        alt="All runs with state, progress, best validation loss and a small curve of the loss",
+        alt="Runs with state, progress, best validation loss and a small curve of the loss; tick rows to compare them",
     )
 
 
+if len(runs) > MOST_ROWS:
+    with controls():
+        sought = st.text_input(
+            "Find runs",
+            key="find",
+            bind="query-params",
+            placeholder="name, model, dataset, state, tag or note",
+            help="Rows that hold all of these words. Tick rows to compare them.",
+            width=360,
+        )
+    found = {row.name for row in runs if matches(row, sought or "")}
+else:
+    found = set(names)
 overview()
 with controls():
     start_with("runs", newest[:MOST_SHOWN])
@@ -145,18 +168,7 @@ if chosen:
     detail(store, chosen[options.index(one or options[0])])
 if len(chosen) >= 2:
     differences(chosen)
-finished = [row for row in runs if row.best_value is not None]
-if len(finished) >= 4:
-    st.subheader("Settings and what came of them", anchor=False)
-    table = settings_table(finished).assign(**{"best loss": [row.best_value for row in finished]})
-    info = plots.parallel_runs_info(table, "best loss", kinds=kinds, lower_is_better=True)
-    chart(
-        plots.parallel_runs(info, *style()),
-        "runs-parallel",
-        "Settings and best loss of every run in parallel coordinates",
-        plots.sentence(info),
-        table=table.reset_index(names="run"),
-    )
+settings_and_results(runs, kinds, chosen[0].spec.dataset if chosen else "")
 with st.container(horizontal=True, horizontal_alignment="right"):
     csv_button(lambda: table_of(store.runs()).drop(columns="loss"), "runs", "All runs as CSV")
 import_form(store)

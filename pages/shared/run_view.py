@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,13 +12,16 @@ import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.exports import csv_button, json_button
-from pages.shared.frame import style
+from pages.shared.frame import controls, start_with, style
 from pages.shared.jobs import STATES, ago, log, stop_job
 from pages.shared.run_exchange import export
+from pages.shared.sweep_view import kind_of
 from seqrl import jobs, plots
 from seqrl.plots.format import count, duration, number
 from seqrl.registry import MODELS
 from seqrl.store import RunRow, Store
+
+LEAST_COMPARED, MOST_UPRIGHTS = 4, 6
 
 
 def detail(store: Store, row: RunRow) -> None:
@@ -164,6 +168,56 @@ def settings_table(rows: Sequence[RunRow]) -> pd.DataFrame:
         values |= {f"training.{name}": value for name, value in row.spec.training.model_dump(mode="json").items()}
         table[row.name] = values
     return pd.DataFrame.from_dict(table, orient="index")
+
+
+def model_name(row: RunRow) -> str:
+    """The family of a run in letters: DT, TT, BC, %BC or RvS."""
+    return "%BC" if kind_of(row) == "%bc" else MODELS[row.spec.model.kind].label
+
+
+def matches(row: RunRow, words: str) -> bool:
+    """Whether a run holds all of these words in its name, model, dataset, state, tags or note."""
+    told = (row.name, model_name(row), row.spec.dataset, STATES[row.state][1], *row.tags, row.note)
+    return all(word in " ".join(told).casefold() for word in words.casefold().split())
+
+
+def settings_and_results(rows: Sequence[RunRow], kinds: Mapping[str, str], dataset: str) -> None:
+    """Settings and best loss of the finished runs on one dataset, in parallel coordinates; from four runs on.
+
+    Args:
+        rows: all runs.
+        kinds: run → its family, for the colour.
+        dataset: to begin with. Losses on different data cannot be compared.
+    """
+    finished = [row for row in rows if row.best_value is not None]
+    amounts = Counter(row.spec.dataset for row in finished)
+    options = [name for name, amount in amounts.most_common() if amount >= LEAST_COMPARED]
+    if not options:
+        return
+    st.subheader("Settings and what came of them", anchor=False)
+    with controls().container(horizontal=True, vertical_alignment="bottom"):
+        start_with("settings.of", dataset if dataset in options else options[0])
+        chosen = st.selectbox("Runs on", options, index=None, key="settings.of", bind="query-params", width=300)
+        of = chosen or options[0]
+        table = settings_table([row for row in finished if row.spec.dataset == of]).drop(columns="dataset")
+        table["best loss"] = [row.best_value for row in finished if row.spec.dataset == of]
+        differing = [name for name in table.columns[:-1] if table[name].astype(str).nunique() > 1]
+        shown = st.multiselect(
+            "Settings",
+            differing,
+            default=plots.telling_settings(table, "best loss", MOST_UPRIGHTS),
+            key=f"settings.{of}",
+            format_func=lambda name: name.replace(".", ": ").replace("_", " "),
+            help=f"At first those that explain most of the best loss, {MOST_UPRIGHTS} at most.",
+        )
+    info = plots.parallel_runs_info(table[[*shown, "best loss"]], "best loss", kinds=kinds, lower_is_better=True)
+    chart(
+        plots.parallel_runs(info, *style()),
+        "runs-parallel",
+        f"Settings and best loss of the runs on {of} in parallel coordinates",
+        plots.sentence(info),
+        table=table.reset_index(names="run"),
+    )
 
 
 def differences(rows: Sequence[RunRow]) -> None:

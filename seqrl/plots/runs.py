@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -50,6 +51,37 @@ class ParallelRunsInfo(NamedTuple):
     value: str
     lower_is_better: bool
     same: tuple[str, ...]
+
+
+def telling_settings(table: pd.DataFrame, value: str, most: int) -> list[str]:
+    """The settings that explain most of a result, in the order of the table.
+
+    A setting cuts the runs into groups; what it explains is the share of the result's variance that lies between them,
+    adjusted for their number: ``1 - (1 - R²)(n - 1) / (n - groups)``. Of settings that cut alike only the first counts.
+
+    Args:
+        table: as `parallel_runs_info` takes it.
+        value: the result.
+        most: settings to choose.
+    """
+    results = pd.to_numeric(table[value], errors="coerce").to_numpy(float)
+    known, results = table[np.isfinite(results)], results[np.isfinite(results)]
+    explained: dict[tuple[int, ...], tuple[float, str]] = {}
+    for name in (str(column) for column in table.columns if column != value):
+        groups = pd.factorize(known[name].astype(str))[0]
+        if len(set(groups)) > 1:
+            explained.setdefault(tuple(groups), (_explained(groups, results), name))
+    chosen = {name for _, name in sorted(explained.values(), reverse=True)[:most]}
+    return [str(column) for column in table.columns if column in chosen]
+
+
+def _explained(groups: np.ndarray, results: np.ndarray) -> float:
+    """Share of the variance of results that lies between groups, adjusted for their number."""
+    total, count = float(((results - results.mean()) ** 2).sum()), len(set(groups))
+    if not total or count == len(results):
+        return 0.0
+    inside = sum(float(((part - part.mean()) ** 2).sum()) for part in (results[groups == g] for g in set(groups)))
+    return 1 - (inside / total) * (len(results) - 1) / (len(results) - count)
 
 
 def parallel_runs_info(
@@ -169,9 +201,9 @@ def _draw_upright(figure: go.Figure, dimension: Dimension, place: int, style: St
     figure.add_shape(
         type="line", x0=place, x1=place, y0=0, y1=1, line={"color": style.palette.axis, "width": 1}, layer="below"
     )
-    title = dimension.name.split(".")[-1].replace("_", " ")
+    title = "<br>".join(textwrap.wrap(dimension.name.split(".")[-1].replace("_", " "), _LONGEST_WORD))
     font = {"size": style.sizes.font, "color": style.palette.ink}
-    figure.add_annotation(x=place, y=1, yshift=14, text=shorten(title, 22), font=font, yanchor="bottom")
+    figure.add_annotation(x=place, y=1, yshift=14, text=title, font=font, yanchor="bottom")
     for height, text in dimension.ticks:
         figure.add_annotation(
             x=place, y=height, xshift=7, text=text, xanchor="left", bgcolor=style.palette.background, borderpad=1

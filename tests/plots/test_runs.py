@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 
-from seqrl.plots import parallel_runs, parallel_runs_info, sentence
+from seqrl.plots import parallel_runs, parallel_runs_info, sentence, telling_settings
 
 from .synthetic import run_table
 
@@ -52,3 +52,16 @@ def test_one_run_is_no_comparison():
     for table in (run_table(1), run_table(3).assign(best_value=np.nan), run_table(2).head(0)):
         info = parallel_runs_info(table, "best_value")
         assert sentence(info) == parallel_runs(info).layout.annotations[0].text
+
+
+def test_settings_that_explain_the_result_are_chosen_and_copies_of_them_are_not():
+    deep, seed = np.repeat([1, 3], 6), np.tile(np.arange(6), 2)
+    wide = np.tile([16, 16, 32], 4)
+    value = 1.0 * deep + 0.1 * wide + 0.01 * np.arange(12)
+    table = pd.DataFrame(
+        {"id": np.arange(12), "layers": deep, "copy of layers": deep * 10, "width": wide, "seed": seed, "value": value}
+    )
+    assert telling_settings(table, "value", 1) == ["layers"]
+    assert telling_settings(table, "value", 2) == ["layers", "width"]
+    assert "copy of layers" not in telling_settings(table, "value", 5)
+    assert telling_settings(table.assign(value=np.nan), "value", 3) == []
