@@ -51,7 +51,7 @@ from seqrl.plots.rounding import (
     reconstruction_error,
     reconstruction_error_info,
 )
-from seqrl.plots.runs import parallel_runs, parallel_runs_info
+from seqrl.plots.runs import parallel_runs, parallel_runs_info, telling_settings
 from seqrl.plots.sentences import sentence
 from seqrl.plots.shares import shares, shares_info
 from seqrl.plots.sweep_figure import rtg_sweep
@@ -134,6 +134,7 @@ __all__ = [
     "sentence",
     "sparkline",
     "step_sentence",
+    "telling_settings",
     "training_curves",
     "training_curves_info",
     "weight_histograms",
