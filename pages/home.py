@@ -6,6 +6,7 @@ import streamlit as st
 from pages.shared.charts import chart
 from pages.shared.episode_view import asked_for, clip
 from pages.shared.frame import empty_state, heading, open_store, presenting, style, two_columns
+from pages.shared.lessons.table import LESSONS
 from pages.shared.playground import grounds, playground
 from pages.shared.sweep_view import Measured, dataset_returns, filmed, labels, measured
 from pages.shared.tour import start_button
@@ -19,6 +20,9 @@ IDEA = (
     "reward?* So you can ask it for a little, and it lets the pole fall in time; or for a lot, and it balances. "
     "The reward that is still to come is called the **return-to-go**, $\\hat R_t$."
 )
+
+NARROWEST = 340
+"""Pixels of a column: on a projector, too, films and chart are seen without scrolling."""
 
 
 def shown_sweep() -> SweepRow | None:
@@ -61,13 +65,12 @@ info = plots.rtg_sweep_info(
     episodes=data.episodes,
     dataset_returns=dataset_returns(open_store(), sweep),
 )
-film_side, chart_side = two_columns()
+film_side, chart_side = two_columns(NARROWEST)
 with film_side:
-    if not presenting():
-        st.markdown(IDEA)
     if episodes:
         play([clip(sweep, row, title=asked_for(row), strips=False) for row in episodes], key="home.films")
-    st.space("small")
+    if not presenting():
+        st.markdown(IDEA)
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("Ask for a return yourself", type="primary", icon=":material/target:", key="home.sweep"):
             st.switch_page("pages/rtg_sweep.py", query_params={"sweep": sweep.name})
@@ -91,7 +94,17 @@ with chart_side:
 
 fitting = grounds()
 if fitting:
-    st.subheader("Move the target", anchor=False)
-    ground_side, _ = two_columns()
+    ground_side, lesson_side = two_columns(NARROWEST)
     with ground_side:
+        st.subheader("Move the target", anchor=False)
         playground(fitting[0], "home.ground")
+    with lesson_side:
+        if not presenting():
+            st.subheader("Questions to go on with", anchor=False)
+            for lesson in LESSONS:
+                st.page_link(
+                    "pages/lessons.py",
+                    label=lesson.question,
+                    icon=":material/school:",
+                    query_params={"lesson": lesson.slug},
+                )

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from seqrl.plots.format import count, enumerate_words, number
 from seqrl.plots.layout import EndLabel, add_end_labels, finite_range, label_margin
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import Style, Theme, mix, new_figure, note, sequential
+from seqrl.plots.template import Style, Theme, mix, new_figure, note, readable_on
 
 
 class WalkInfo(NamedTuple):
@@ -59,7 +59,7 @@ def walk_info(
 
 
 def walk(info: WalkInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
-    """Draw the graph, darker nodes nearer to the goal; the recorded walk thin, the shortest way bold."""
+    """Draw the graph, stronger nodes nearer to the goal; the recorded walk thin, the shortest way bold."""
     style = Style(theme, present)
     palette, sizes = style.palette, style.sizes
     figure = new_figure(style, height=480, showlegend=False, margin={"l": 8, "r": 8, "t": 8, "b": 8})
@@ -71,6 +71,9 @@ def walk(info: WalkInfo, theme: Theme = "light", present: bool = False) -> go.Fi
     _arrows(figure, info, pairs, palette.tt, 2.0, "this walk")
     _arrows(figure, info, best, palette.reward, 1.8 * sizes.line, "shortest way")
     finite = np.where(np.isfinite(info.distances), info.distances, np.nan)
+    farthest = np.nanmax(finite, initial=1.0)
+    shares = np.nan_to_num(finite / farthest, nan=1.0)
+    fills = [mix(palette.reward, palette.background, 0.92 * float(share)) for share in shares]
     names = ["goal" if node == info.goal else str(node) for node in range(len(info.places))]
     starts = [palette.ink if info.walk and node == info.walk[0] else palette.axis for node in range(len(names))]
     figure.add_scatter(
@@ -79,14 +82,11 @@ def walk(info: WalkInfo, theme: Theme = "light", present: bool = False) -> go.Fi
         mode="markers+text",
         marker={
             "size": 2.6 * sizes.marker,
-            "color": finite,
-            "colorscale": sequential(palette.reward, theme, deep=False)[::-1]
-            if theme == "dark"
-            else [[0, palette.reward], [1, mix(palette.background, palette.reward, 0.08)]],
+            "color": fills,
             "line": {"width": 2, "color": starts},
         },
         text=names,
-        textfont={"size": style.sizes.small - 1, "color": palette.ink},
+        textfont={"size": style.sizes.small - 1, "color": [readable_on(fill, theme) for fill in fills]},
         customdata=finite,
         hovertemplate="node %{text}<br>%{customdata} steps to the goal<extra></extra>",
         name="nodes",

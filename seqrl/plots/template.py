@@ -146,6 +146,27 @@ def mix(colour: str, other: str, share: float) -> str:
     return "#" + "".join(f"{round(a + (b - a) * share):02X}" for a, b in channels)
 
 
+def readable_on(fill: str, theme: Theme) -> str:
+    """Whichever of ink and background stands out more on a colour (contrast of WCAG 2.1, relative luminance).
+
+    >>> readable_on("#FFFFFF", "light"), readable_on("#2BC79A", "dark")
+    ('#1B1F24', '#0E1117')
+    """
+    palette = PALETTES[theme]
+
+    def contrast(colour: str) -> float:
+        darker, lighter = sorted((_luminance(colour), _luminance(fill)))
+        return (lighter + 0.05) / (darker + 0.05)
+
+    return max((palette.ink, palette.background), key=contrast)
+
+
+def _luminance(colour: str) -> float:
+    shares = [channel / 255 for channel in _channels(colour)]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
 def translucent(colour: str, opacity: float) -> str:
     """The colour as ``rgba()`` text.
 

@@ -88,6 +88,23 @@ def test_a_walk_and_the_shortest_way_are_drawn_on_the_graph():
     assert "never reached the goal; no way" in plots.sentence(lost)
 
 
+def brightness(colour):
+    """Luma of ``#RRGGBB``, 0 to 255."""
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_numbers_of_nodes_stand_out_from_every_shade(theme):
+    count = 12
+    places = np.stack([np.linspace(-1, 1, count), np.zeros(count)], axis=1)
+    leads = np.stack([np.arange(count) - 1, np.full(count, -1)], axis=1)
+    info = plots.walk_info(places, leads, np.arange(count, dtype=float), 0, [3, 2, 1, 0], [3, 2, 1, 0])
+    nodes = lines(plots.walk(info, theme))["nodes"]
+    pairs = zip(nodes.marker.color, nodes.textfont.color, strict=True)
+    assert all(abs(brightness(fill) - brightness(text)) > 75 for fill, text in pairs)
+
+
 def test_steps_are_averaged_by_distance():
     info = plots.ways_info(
         {"walks": np.array([1, 1, 3]), "search": np.array([1, 2, 3])},

@@ -75,9 +75,10 @@ def greedy_or_sampled(store: Store) -> Told:
     sampled, greedy = (_figure(data, dt, how, "mae") for how in ("sampled", "greedy"))
     cells = data.points[(data.points["run"] == dt) & (data.points["decoding"] == "greedy")].dropna(subset=["target"])
     low, high = float(cells["mean"].min()), float(cells["mean"].max())
+    collected = number(low) if number(low) == number(high) else f"{number(low)} to {number(high)}"
     heard = "whatever it is asked for" if high - low < 0.05 * max(abs(high), 1.0) else "depending on the request"
     return Told(
-        f"Greedy, it collects {number(low)} to {number(high)} {heard}: the likeliest action is nearly always the good "
+        f"Greedy, it collects {collected} {heard}: the likeliest action is nearly always the good "
         f"one, so {number(greedy)} lies between request and result on average. Sampled, the rarer and worse actions "
         f"get their turn, as they did in the data, and the distance is **{number(sampled)}**.",
         (Link("Open this sweep", "pages/rtg_sweep.py", {"sweep": sweep.name}, ":material/target:"),),
