@@ -1,8 +1,9 @@
-"""The three small tasks that show what return conditioning can and cannot do.
+"""Small tasks that show what asking for a return, or for a goal, can and cannot do.
 
-    python -m benchmarks.tasks [--home FOLDER] [graph] [key] [gamble]
+    python -m benchmarks.tasks [--home FOLDER] [graph] [goals] [key] [gamble]
 
 * graph: the shortest-path example of the Decision Transformer paper (Chen et al. 2021, figure 2), from random walks.
+* goals: the same graph, but another goal in every episode, from random walks with goals in hindsight.
 * key: Key-to-Door (section 5.4): the key is rewarded long after it was picked up. The paper reports 71.8 % success
   from 1,000 and 94.6 % from 10,000 random episodes; its environment was not released.
 * gamble: asking for a high return selects luck (Paster et al. 2022; Brandfonbrener et al. 2022).
@@ -16,14 +17,14 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.harness import RESULTS
-from benchmarks.workbench import Workbench, machine, markdown, with_interval
+from benchmarks.workbench import Results, Workbench, markdown, with_interval
 from seqrl.environments.graph_walk import make_graph
 from seqrl.environments.making import make_environment
 from seqrl.registry import environment_row
@@ -107,7 +108,61 @@ def _walks_row(label: str, table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-# One or two of a hundred random episodes are rewarded, so a request changes the loss in its third decimal: it takes
+_TOLD = _WALKER | {"kind": "dt", "conditioning": "goal", "context_length": 1}
+_GOAL_MODELS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "BC, walks as they were": ("rambles", _WALKER | {"kind": "bc", "context_length": 1}, {}),
+    "DT, told the goal": ("wished", _TOLD, {}),
+    "DT, told the goal, left to choose the return": ("wished", _WALKERS["DT"], {}),
+    "TT, plans 8 futures of 8 steps": (
+        "wished",
+        {"kind": "tt", "embedding_dim": 64, "layers": 2, "heads": 2, "context_length": 9, "dropout": 0.0},
+        {"planning": {"beam_width": 8, "horizon": 8, "context": 1}},
+    ),
+}
+
+
+def goals(bench: Workbench, steps: int = 400, episodes: int = 200) -> list[dict[str, Any]]:
+    """How often goals are reached that no walk was after, and whether on a shortest way.
+
+    The goals of the random walks were drawn like their starts, so almost every pair of nodes is new to a model.
+    """
+    bench.dataset("rambles", "seqrl/GraphGoals-v0", 2000, {"random": 1.0})
+    facts = bench.derive("wished", ["rambles"], hindsight={"stretches": 8, "mean_steps": 5})
+    rows = []
+    for number, (label, (dataset, model, settings)) in enumerate(_GOAL_MODELS.items()):
+        batch = max(1, 1024 // model["context_length"])
+        plans = model["kind"] == "tt"
+        training = _WALK_TRAINING | {"batch_size": batch} | ({"learning_rate": 2e-3} if plans else {})
+        run = bench.train(f"goals-{number}", dataset, model, steps=steps, **training)
+        asked = {"model_chooses": plans or "return_head" in model, "optimism": 30.0}
+        decoding = "sampled" if plans else "greedy"
+        table = bench.sweep(f"goals-{number}-rtg", [run], [], episodes, decodings=(decoding,), **asked, **settings)
+        shortest = table["terminated"] & (table["length"] == table["goal_distance"])
+        far = table[table["goal_distance"] >= _FAR]
+        rows.append(
+            {
+                "model": label,
+                "goal reached": _percent(table["terminated"]),
+                f"{_FAR} steps away or more": _percent(far["terminated"]),
+                "on a shortest way": _percent(shortest),
+                "steps": f"{table['length'].mean():.1f}",
+            }
+        )
+    ideal = {"model": "shortest ways", "goal reached": "100 %", f"{_FAR} steps away or more": "100 %"}
+    mean = f"{table['goal_distance'].mean():.1f}"
+    print(f"{facts.episodes:,} stretches of {facts.steps:,} steps", flush=True)
+    return [*rows, ideal | {"on a shortest way": "100 %", "steps": mean}]
+
+
+_FAR = 4
+"""Steps; nearer goals are often met by chance."""
+
+
+def _percent(values: pd.Series) -> str:
+    return f"{values.mean():.0%}".replace("%", " %")
+
+
+# Three of a hundred random episodes are rewarded, so a request changes the loss in its third decimal: it takes
 # large batches to be heard at all, and a loud return token. The request says in every room what to do, so no step
 # before the present one is needed.
 _DOORS = {"embedding_dim": 64, "layers": 1, "dropout": 0.0}
@@ -167,7 +222,12 @@ def _rounds() -> int:
     return rounds
 
 
-TASKS: dict[str, Callable[[Workbench], list[dict[str, Any]]]] = {"graph": graph, "key": key, "gamble": gamble}
+TASKS: dict[str, Callable[[Workbench], list[dict[str, Any]]]] = {
+    "graph": graph,
+    "goals": goals,
+    "key": key,
+    "gamble": gamble,
+}
 
 
 def main() -> None:
@@ -176,13 +236,12 @@ def main() -> None:
     parser.add_argument("tasks", nargs="*", choices=[[], *TASKS], help="all if none is named")
     parser.add_argument("--home", type=Path, help="a folder to work in and to keep")
     chosen = parser.parse_args()
-    RESULTS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="seqrl-tasks-") as folder:
         bench = Workbench(chosen.home or Path(folder) / "home")
         for name in chosen.tasks or TASKS:
-            text = markdown(TASKS[name](bench))
-            (RESULTS / f"task_{name}.md").write_text(f"{machine()}\n\n{text}\n")
-            print(text, flush=True)
+            results = Results(f"task_{name}", {}, [name])
+            results.measure(name, partial(TASKS[name], bench), again=True)
+            print(markdown(results.lines), flush=True)
 
 
 if __name__ == "__main__":

@@ -55,8 +55,15 @@ class Workbench:
 
     def dataset(self, name: str, environment: str, episodes: int, mix: dict[str, float], seed: int = 0) -> DatasetFacts:
         """Collect a mixture of an environment's tiers."""
-        behaviours = environment_row(environment).behaviours(mix)
-        spec = DatasetSpec(name=name, environment=environment, episodes=episodes, behaviours=behaviours, seed=seed)
+        row = environment_row(environment)
+        spec = DatasetSpec(
+            name=name,
+            environment=environment,
+            environment_kwargs=dict(row.kwargs),
+            episodes=episodes,
+            behaviours=row.behaviours(mix),
+            seed=seed,
+        )
         self._ensure(DatasetJob(spec=spec))
         facts = self.store.dataset(name).facts
         assert facts is not None  # noqa: S101
@@ -137,8 +144,8 @@ class Results:
         RESULTS.mkdir(exist_ok=True)
         held = {"machine": machine(), "settings": self._settings, "pieces": self._pieces}
         self._path.write_text(json.dumps(held, indent=1))
-        settings = ", ".join(f"{name} {value}" for name, value in self._settings.items())
-        self._path.with_suffix(".md").write_text(f"{settings}; {machine()}\n\n{markdown(self.lines)}\n")
+        about = "; ".join([*(f"{name} {value}" for name, value in self._settings.items()), machine()])
+        self._path.with_suffix(".md").write_text(f"{about}\n\n{markdown(self.lines)}\n")
 
 
 def with_interval(achieved: pd.Series, digits: int = 1) -> str:

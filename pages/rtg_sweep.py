@@ -37,8 +37,10 @@ from pages.shared.sweep_view import (
     typical,
 )
 from seqrl import plots
+from seqrl.calibration import success
 from seqrl.plots.format import count, number, with_interval
 from seqrl.plots.template import PALETTES
+from seqrl.registry import environment_row
 from seqrl.store import ACTIVE_STATES, SweepRow
 
 heading("RTG sweep", "Ask a model for a return, low or high: does it deliver what it was asked for?")
@@ -96,6 +98,16 @@ with controls().container(horizontal=True, vertical_alignment="bottom"):
         key="scale",
         bind="query-params",
     )
+    if "goal_distance" in measured(sweep).episodes and sweep.spec.targets:
+        st.segmented_control(
+            "Axis",
+            ["Goal", "Return"],
+            default="Goal",
+            required=True,
+            help="How often goals are reached by how far away they were, or achieved against target return.",
+            key="axis",
+            bind="query-params",
+        )
     show_episodes = st.toggle("Single episodes", True, key="dots", bind="query-params")
     if runs:
         form_button("form", "New sweep")
@@ -166,6 +178,21 @@ def draw(row: SweepRow, data: Measured) -> None:
         )
 
 
+def draw_goals(row: SweepRow, data: Measured, goals: pd.DataFrame) -> None:
+    """The chart of a sweep whose observations name a goal: how often it is reached, by how far away it was."""
+    environment = store.run(row.spec.runs[0]).facts.environment or ""
+    info = plots.goal_sweep_info(
+        goals, kinds=data.kinds, labels=labels(data.kinds), unit=environment_row(environment).goal_unit
+    )
+    chart(
+        plots.goal_sweep(info, *style()),
+        f"goal-sweep-{row.name}",
+        "Goals reached against their distance",
+        plots.sentence(info),
+        table=goals,
+    )
+
+
 def mark_chosen(figure: go.Figure, data: Measured) -> None:
     """A ring around the point whose episodes are listed."""
     cells = data.points[point_names(data.points) == bound("point")]
@@ -205,6 +232,10 @@ with chart_side:
         """The part that grows while the sweep runs."""
         row = store.sweep(name)
         data = measured(row)
+        goals = success(data.episodes)
+        if len(goals) and bound("axis") != "Return":
+            draw_goals(row, data, goals)
+            return
         draw(row, data)
         if len(data.calibration):
             st.dataframe(

@@ -142,6 +142,48 @@ def points(episodes: pd.DataFrame, *, by: Sequence[str] = _CELL, seed: int = 0) 
     return table.sort_values(by, key=_sort_key).reset_index(drop=True)
 
 
+_MOST_GROUPS = 12
+
+
+def success(episodes: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """How often goals are reached, by how far away they were at the start.
+
+    Distances are grouped where there are more than a dozen different ones: then each group holds about as many
+    episodes. Where some cells have no target (a model that is told the goal, or chooses), those with one are left out.
+
+    Args:
+        episodes: one row an episode: run, decoding, target, terminated, length, goal_distance.
+        seed: of the bootstrap.
+
+    Returns:
+        One row a run, decoding, target and group: these, ``distance`` (mean of the group), ``n``, ``reached`` (share of
+        the episodes), ``low``, ``high`` (95 % interval of the share), ``steps`` (mean length of those that reached it).
+    """
+    names = ["run", "decoding", "target", "distance", "n", "reached", "low", "high", "steps"]
+    if "goal_distance" not in episodes or episodes["goal_distance"].isna().all():
+        return pd.DataFrame(columns=names)
+    frame = episodes[episodes["goal_distance"].notna()]
+    frame = frame[frame["target"].isna()] if frame["target"].isna().any() else frame
+    distance = frame["goal_distance"].astype(float)
+    if distance.nunique() > _MOST_GROUPS:
+        edges = np.unique(np.quantile(distance, np.linspace(0, 1, _MOST_GROUPS // 2 + 1)))
+        group = pd.Series(np.searchsorted(edges[1:-1], distance, side="right"), index=frame.index)
+    else:
+        group = distance
+    rows: list[dict[str, Any]] = []
+    samples: list[np.ndarray] = []
+    keys = [frame["run"], frame["decoding"], frame["target"], group]
+    for (run, decoding, target, _), cell in frame.groupby(keys, dropna=False, sort=False):
+        reached = cell["terminated"].to_numpy(bool)
+        row = {"run": run, "decoding": decoding, "target": target, "distance": cell["goal_distance"].mean()}
+        row |= {"n": len(cell), "reached": reached.mean(), "low": math.nan, "high": math.nan}
+        rows.append(row | {"steps": cell["length"].to_numpy(float)[reached].mean() if reached.any() else math.nan})
+        samples.append(reached.astype(np.float64))
+    _fill_intervals(rows, samples, seed)
+    table = pd.DataFrame(rows, columns=names)
+    return table.sort_values(names[:4], key=_sort_key, kind="stable").reset_index(drop=True)
+
+
 def _sort_key(column: pd.Series) -> pd.Series:
     """Numbers by size, words in order of first appearance."""
     return column if pd.api.types.is_numeric_dtype(column) else pd.Series(pd.factorize(column)[0], column.index)
@@ -231,9 +273,12 @@ def normalised_score(achieved: np.ndarray | float, reference_returns: tuple[floa
     return 100 * (achieved - random) / (expert - random)
 
 
-def to_json(points: pd.DataFrame, calibration: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """Points and calibration as plain values; what has no value (no target, no order) is None."""
-    return {"points": _records(points), "calibration": _records(calibration)}
+def to_json(
+    points: pd.DataFrame, calibration: pd.DataFrame, goals: pd.DataFrame | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """Points and calibration, and where there are goals `success`, as plain values; what has no value is None."""
+    told = {"points": _records(points), "calibration": _records(calibration)}
+    return told if goals is None or goals.empty else told | {"goals": _records(goals)}
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

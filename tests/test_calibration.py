@@ -200,3 +200,35 @@ def test_a_choice_of_the_model_is_a_point_of_its_own_and_compared_with_nothing()
     only_choice = summarise(table[table["target"].isna()])[1]
     assert only_choice.empty
     assert sentence(only_choice) == "No point is measured yet."
+
+
+def goal_table(**columns):
+    rows = len(columns["goal_distance"])
+    return pd.DataFrame({"run": "dt", "decoding": "greedy", "target": np.nan, **columns}, index=range(rows))
+
+
+def test_success_is_the_share_that_terminated_at_each_distance():
+    table = goal_table(goal_distance=[1.0, 1.0, 3.0, 3.0], terminated=[True, True, False, True], length=[1, 3, 50, 5])
+    found = calibration.success(table)
+    assert found[["distance", "n", "reached", "steps"]].to_dict("list") == {
+        "distance": [1.0, 3.0],
+        "n": [2, 2],
+        "reached": [1.0, 0.5],
+        "steps": [2.0, 5.0],
+    }
+    assert (found["low"] <= found["reached"]).all() and (found["reached"] <= found["high"]).all()
+
+
+def test_many_distances_make_groups_of_like_size():
+    away = np.random.default_rng(0).random(600)
+    found = calibration.success(goal_table(goal_distance=away, terminated=away < 0.5, length=1))
+    assert len(found) == 6 and found["n"].between(95, 105).all()
+    assert found["distance"].is_monotonic_increasing
+    assert list(found["reached"][:2]) == [1.0, 1.0] and list(found["reached"][4:]) == [0.0, 0.0]
+
+
+def test_cells_with_a_target_count_only_where_there_are_no_others():
+    table = goal_table(goal_distance=[1.0, 1.0], terminated=[True, False], length=1, target=[np.nan, -3.0])
+    assert calibration.success(table)["reached"].tolist() == [1.0]
+    assert calibration.success(table[1:])["target"].tolist() == [-3.0]
+    assert calibration.success(table.drop(columns="goal_distance")).empty

@@ -1,4 +1,4 @@
-"""Datasets made of the episodes of others: combined, filtered, or split into two."""
+"""Datasets made of the episodes of others: combined, filtered, split into two, or with goals in hindsight."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pages.shared import forms
 from pages.shared.frame import newest
 from pages.shared.jobs import submit
 from pages.shared.names import free_name
-from seqrl.config import DeriveJob, DeriveSpec, EpisodePart
+from seqrl.config import DeriveJob, DeriveSpec, EpisodePart, Hindsight
 from seqrl.store import DatasetRow, JobRow, Store
 
 MAKES = ["One dataset", "Two sides of a split"]
+HINDSIGHT = "Goals in hindsight"
 _RANGES = ("minimum_return", "maximum_return", "minimum_length", "maximum_length")
 _DIMENSIONS = ("observation_dimensions", "action_dimensions")
 
@@ -34,12 +35,16 @@ def from_datasets(store: Store) -> list[JobRow]:
         bind="query-params",
         help="Several are combined: their episodes follow each other in this order.",
     )
+    chosen = [row for row in rows if row.name in sources]
     with right:
+        named = bool(chosen) and all(row.facts and row.facts.observation.goal for row in chosen)
+        makes = [*MAKES, HINDSIGHT] if named else MAKES
         make = st.segmented_control(
-            "Make", MAKES, default=MAKES[0], required=True, key="derive.make", bind="query-params"
+            "Make", makes, default=MAKES[0], required=True, key="derive.make", bind="query-params"
         )
     names, part = _names_and_part(store, sources, make == MAKES[1], len(rows))
-    filters = _filters([row for row in rows if row.name in sources])
+    hindsight = _hindsight() if make == HINDSIGHT else None
+    filters = _filters(chosen)
 
     def specs() -> list[DeriveSpec]:
         """The specs that the form describes, one a dataset."""
@@ -48,7 +53,7 @@ def from_datasets(store: Store) -> list[JobRow]:
             raise ValueError(f"both sides are called {names[0]}; choose two names")
         sides = [None] if part is None else [part | {"side": side} for side in ("first", "second")]
         return [
-            DeriveSpec(name=name, sources=tuple(sources), part=side, **values)
+            DeriveSpec(name=name, sources=tuple(sources), part=side, hindsight=hindsight, **values)
             for name, side in zip(names, sides, strict=True)
         ]
 
@@ -77,6 +82,12 @@ def _names_and_part(
     ]
     part = forms.fields(EpisodePart, "derive.part.", skip=("side",), columns=2, advanced_title="")
     return names, part
+
+
+def _hindsight() -> dict[str, Any]:
+    """How stretches are cut out."""
+    st.markdown("**Goals in hindsight**: stretches of episodes as if what they reached had been their goal")
+    return forms.fields(Hindsight, "derive.hindsight.", columns=4, advanced_title="")
 
 
 def _filters(rows: Sequence[DatasetRow]) -> dict[str, Any]:

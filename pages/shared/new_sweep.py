@@ -18,6 +18,7 @@ from seqrl.config import (
     can_choose,
     check_return_sweep,
     offered_decodings,
+    takes_target,
 )
 from seqrl.plots.format import count
 from seqrl.plots.layout import round_step
@@ -55,8 +56,9 @@ def new_sweep(store: Store, runs: Sequence[RunRow]) -> str | None:
         with first:
             text = st.text_input(
                 "Targets (reward)",
-                suggested_targets(facts),
+                suggested_targets(facts) if any(takes_target(row.spec.model) for row in asked) else "",
                 key=f"targets.{chosen[0] if chosen else ''}",
+                placeholder="none of these runs takes one",
                 help="The returns to ask for: 25, 50, 100 or start:stop:step, stop included.",
             )
         with second:
@@ -93,7 +95,7 @@ def new_sweep(store: Store, runs: Sequence[RunRow]) -> str | None:
             spec = ReturnSweepSpec(
                 name=name,
                 runs=tuple(chosen),
-                targets=forms.numbers(text, "targets"),
+                targets=forms.numbers(text, "targets") if text.strip() else (),
                 episodes=episodes,
                 decodings=decodings,
                 temperature=temperature,
@@ -109,9 +111,10 @@ def new_sweep(store: Store, runs: Sequence[RunRow]) -> str | None:
         spec, problem = forms.validated(make)
         forms.complain(problem)
         if spec is not None:
-            total = len(spec.runs) * len(spec.decodings) * len(spec.targets) * spec.episodes
+            total = len(spec.runs) * len(spec.decodings) * max(len(spec.targets), 1) * spec.episodes
+            targets = count(len(spec.targets), "target") if spec.targets else "no target"
             st.caption(
-                f"{count(len(spec.targets), 'target')} × {count(spec.episodes, 'episode')} × "
+                f"{targets} × {count(spec.episodes, 'episode')} × "
                 f"{count(len(spec.decodings), 'decoding')} × {count(len(spec.runs), 'run')}: "
                 f"at most {count(total, 'episode')}"
             )

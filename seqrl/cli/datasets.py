@@ -46,6 +46,7 @@ def build(
     values: dict[str, Any] = {
         "name": name or here.store.free_name("datasets", _short(environment)),
         "environment": environment,
+        "environment_kwargs": dict(row.kwargs),
         "episodes": episodes,
         "behaviours": [behaviour.model_dump() for behaviour in row.behaviours(shares)],
         "max_episode_steps": max_episode_steps,

@@ -137,6 +137,24 @@ def filter_(
     _make_dataset(session(context), DeriveJob(spec=DeriveSpec.model_validate(values)), name, as_json, detach)
 
 
+@datasets.app.command("hindsight")
+def hindsight(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(help="A dataset whose observations name their goal.")],
+    name: DatasetName,
+    stretches: Annotated[int, typer.Option(help="So many are cut out of each episode.")] = 4,
+    mean_steps: Annotated[float, typer.Option(help="Mean length of a stretch.")] = 10.0,
+    tolerance: Annotated[float, typer.Option(help="A goal counts as reached within this distance.")] = 0.0,
+    seed: Seed = 0,
+    detach: Detach = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take stretches of episodes as if what they reached had been their goal; each step costs 1."""
+    values = {"stretches": stretches, "mean_steps": mean_steps, "tolerance": tolerance, "seed": seed}
+    spec = DeriveSpec.model_validate({"name": name, "sources": [source], "hindsight": values})
+    _make_dataset(session(context), DeriveJob(spec=spec), name, as_json, detach)
+
+
 @datasets.app.command("split")
 def split(
     context: typer.Context,

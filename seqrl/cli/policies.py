@@ -37,10 +37,12 @@ def train(
 ) -> None:
     """Train a policy with stable-baselines3, keeping snapshots on the way."""
     here = session(context)
+    row = environment_row(environment)
     values: dict[str, Any] = {
         "name": name or f"{environment.rpartition('/')[2].lower()}-{algorithm}",
         "environment": environment,
-        "trainer": {"kind": algorithm, **environment_row(environment).trainers.get(algorithm, {})},
+        "environment_kwargs": dict(row.kwargs),
+        "trainer": {"kind": algorithm, **row.trainers.get(algorithm, {})},
         "steps": steps,
         "snapshots": snapshots,
         "seed": seed,

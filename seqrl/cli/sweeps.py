@@ -18,6 +18,7 @@ from seqrl.config import (
     ReturnSweepSpec,
     apply_overrides,
     parse_numbers,
+    takes_target,
 )
 from seqrl.registry import environment_row
 from seqrl.store import JobRow
@@ -30,6 +31,7 @@ app = typer.Typer(help="Sweeps: measure what runs achieve.", no_args_is_help=Tru
 _DEFAULT_TARGETS = 11
 _POINT_COLUMNS = ("run", "decoding", "target", "n", "mean", "std", "low", "high")
 _CALIBRATION_COLUMNS = ("run", "decoding", "mae", "bias", "rank_correlation", "best")
+_GOAL_COLUMNS = ("run", "decoding", "target", "distance", "n", "reached", "low", "high", "steps")
 _DECODINGS = {"sampled": ["sampled"], "greedy": ["greedy"], "both": ["sampled", "greedy"]}
 
 Runs = Annotated[list[str], typer.Option("--run", help="A run to measure; may be repeated.")]
@@ -44,7 +46,7 @@ def rtg(
     runs: Runs,
     targets: Annotated[
         str | None,
-        typer.Option(help="25,50,100 or 50:500:50; 11 evenly over the dataset's returns if missing."),
+        typer.Option(help="25,50,100 or 50:500:50; if missing 11 over the dataset's returns, or none is asked for."),
     ] = None,
     episodes: Episodes = 10,
     decoding: Annotated[str, typer.Option(help="sampled, greedy or both.")] = "both",
@@ -57,14 +59,14 @@ def rtg(
     detach: Detach = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask for returns, and measure what is achieved."""
+    """Ask for returns, and measure what is achieved; for goals, where observations name one."""
     here = session(context)
     if decoding not in _DECODINGS:
         raise ValueError(f"decoding is {decoding!r}; choose one of {', '.join(_DECODINGS)}")
     values: dict[str, Any] = {
         "name": name or _free_name(here, runs, "rtg"),
         "runs": runs,
-        "targets": list(parse_numbers(targets) if targets else default_targets(here, runs)),
+        "targets": list(parse_numbers(targets) if targets else default_targets(here, runs, model_choice)),
         "episodes": episodes,
         "decodings": _DECODINGS[decoding],
         "model_chooses": model_choice,
@@ -75,13 +77,16 @@ def rtg(
     def done(job: JobRow) -> None:
         table = here.store.sweep_episodes(spec.name)
         points, errors = calibration.summarise(table, targets=spec.targets, seed=spec.seed)
-        result = calibration.to_json(_with_scores(here, points), errors)
+        goals = calibration.success(table, seed=spec.seed)
+        result = calibration.to_json(_with_scores(here, points), errors, goals)
         if as_json:
             typer.echo(json.dumps(result, indent=2))
             return
         columns = (*_POINT_COLUMNS, *(name for name in ("chosen", "score") if name in result["points"][0]))
         show_table(result["points"], False, columns, empty="nothing was measured")
         show_table(result["calibration"], False, _CALIBRATION_COLUMNS, empty="nothing was measured")
+        if "goals" in result:
+            show_table(result["goals"], False, _GOAL_COLUMNS, empty="nothing was measured")
 
     here.run(ReturnSweepJob(spec=spec), as_json=as_json, detach=detach, on_success=done)
 
@@ -165,9 +170,16 @@ def _with_scores(here: Session, points: pd.DataFrame) -> pd.DataFrame:
     return points.assign(score=scores) if any(references.values()) else points
 
 
-def default_targets(here: Session, runs: Sequence[str]) -> tuple[float, ...]:
-    """Targets evenly over the returns of the data that the first run learned from."""
-    returns = here.store.run(runs[0]).facts.returns
+def default_targets(here: Session, runs: Sequence[str], model_choice: bool = False) -> tuple[float, ...]:
+    """Targets evenly over the returns of the data that the first run learned from.
+
+    None where observations name a goal and no run has to be asked for a return.
+    """
+    rows = [here.store.run(run) for run in runs]
+    asked = any(takes_target(row.spec.model) for row in rows) and not model_choice
+    if not asked and all(row.facts.observation.goal for row in rows):
+        return ()
+    returns = rows[0].facts.returns
     width = (returns.maximum - returns.minimum) / (_DEFAULT_TARGETS - 1)
     if width == 0:
         return (returns.maximum,)

@@ -6,7 +6,7 @@ these frozen models; a refused value has the same one sentence everywhere (`expl
 
 from seqrl.config.base import NAME_PATTERN, Name, Spec, apply_overrides, explain, setting
 from seqrl.config.datasets import BehaviourSpec, DatasetSpec, parse_mix
-from seqrl.config.facts import DatasetFacts, ReturnSummary, SpaceFacts
+from seqrl.config.facts import DatasetFacts, GoalFacts, ReturnSummary, SpaceFacts
 from seqrl.config.imports import (
     DeriveJob,
     DeriveSpec,
@@ -15,6 +15,7 @@ from seqrl.config.imports import (
     EpisodePart,
     ExportJob,
     ExportSpec,
+    Hindsight,
     ImportFormat,
     ImportJob,
     ImportSpec,
@@ -52,6 +53,7 @@ from seqrl.config.models import (
     RvsSpec,
     TrajectoryTransformerSpec,
     parse_model,
+    takes_target,
 )
 from seqrl.config.planning import BeamSweepSpec, PlanningSpec, SamplingSpec, check_beam_sweep, check_planning
 from seqrl.config.policies import (
@@ -130,6 +132,8 @@ __all__ = [
     "EpisodePart",
     "ExportJob",
     "ExportSpec",
+    "GoalFacts",
+    "Hindsight",
     "ImportFormat",
     "ImportJob",
     "ImportSpec",
@@ -155,4 +159,5 @@ __all__ = [
     "RunExportSpec",
     "RunImportJob",
     "RunImportSpec",
+    "takes_target",
 ]

@@ -9,6 +9,18 @@ from pydantic import Field
 from seqrl.config.base import Spec
 
 
+class GoalFacts(Spec):
+    """Where a flattened observation says what is reached and what is to be reached.
+
+    Attributes:
+        achieved: columns of what is reached.
+        desired: columns of what is to be reached, as many and in the same order.
+    """
+
+    achieved: tuple[int, ...]
+    desired: tuple[int, ...]
+
+
 class SpaceFacts(Spec):
     """A space flattened by Gymnasium's rules, with a name for every dimension.
 
@@ -26,6 +38,7 @@ class SpaceFacts(Spec):
         (), description="number of values of each discrete component (actions: nvec; observations: one-hot groups)"
     )
     labels: tuple[str, ...] = Field((), description="names of the values of a single discrete component")
+    goal: GoalFacts | None = Field(None, description="of observations that name their goal")
 
 
 class ReturnSummary(Spec):

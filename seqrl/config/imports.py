@@ -67,6 +67,23 @@ class EpisodePart(Spec):
     seed: int = setting(0, "Seed", "Decides which episode goes to which side.", ge=0, le=2**31 - 1)
 
 
+class Hindsight(Spec):
+    """Stretches of episodes as if what they reached had been their goal (Andrychowicz et al. 2017).
+
+    A stretch begins at any step of an episode and ends when the goal is first reached; the goal is what was reached at
+    a later step, the nearer the likelier. Each of its steps costs 1, and it is terminated.
+    """
+
+    stretches: int = setting(4, "Stretches", "So many are cut out of each episode.", ge=1, le=1000)
+    mean_steps: float = setting(
+        10.0, "Mean length", "Of a stretch, where the episode is long enough.", unit="steps", ge=1, le=10_000
+    )
+    tolerance: float = setting(
+        0.0, "Tolerance", "A goal counts as reached within this distance, in the unit of its numbers.", ge=0
+    )
+    seed: int = setting(0, "Seed", "Decides which stretches are cut out.", ge=0, le=2**31 - 1)
+
+
 class DeriveSpec(Spec):
     """A dataset made of the episodes of others: all of them, those that pass a filter, or one side of a split."""
 
@@ -88,6 +105,13 @@ class DeriveSpec(Spec):
     )
     tiers: tuple[str, ...] = setting((), "Tiers", "Keep only these; empty keeps all.", max_length=64)
     part: EpisodePart | None = setting(None, "Part", "One side of a split; empty keeps both.")
+    hindsight: Hindsight | None = setting(
+        None,
+        "Goals in hindsight",
+        "Take stretches of the episodes as if what they reached had been their goal; only where observations name "
+        "their goal.",
+        empty="whole episodes",
+    )
     observation_dimensions: tuple[int, ...] = setting(
         (),
         "Observation dimensions",
@@ -113,6 +137,10 @@ class DeriveSpec(Spec):
             low, high = getattr(self, f"minimum_{what}"), getattr(self, f"maximum_{what}")
             if low is not None and high is not None and low > high:
                 raise ValueError(f"minimum_{what} is {low:g} but maximum_{what} is {high:g}; exchange them")
+        if self.hindsight is not None and self.observation_dimensions:
+            raise ValueError(
+                "hindsight needs whole observations, for they name the goal; leave observation_dimensions empty"
+            )
         if len(set(self.sources)) < len(self.sources):
             repeated = next(name for name in self.sources if self.sources.count(name) > 1)
             raise ValueError(f"sources names {repeated!r} twice; give each once")

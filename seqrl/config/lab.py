@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from seqrl.config.base import Name, Spec, setting
 from seqrl.config.facts import DatasetFacts
-from seqrl.config.models import BehaviourCloningSpec, DecisionTransformerSpec, RvsSpec, TrajectoryTransformerSpec
+from seqrl.config.models import DecisionTransformerSpec, RvsSpec, TrajectoryTransformerSpec, takes_target
 from seqrl.config.planning import PlanningSpec, check_planning
 from seqrl.config.sweeps import Decoding, can_choose, discounted_bounds, offered_decodings
 from seqrl.config.training import RunSpec
@@ -158,8 +158,8 @@ def check_schedule_sweep(spec: ScheduleSweepSpec, runs: Mapping[str, tuple[RunSp
     """
     (name, (run, facts)) = next(iter(runs.items()))
     model = run.model
-    if isinstance(model, BehaviourCloningSpec):
-        raise ValueError(f"{name} is behaviour cloning and takes no target; choose a run that listens to one")
+    if not takes_target(model):
+        raise ValueError(f"{name} is not told a return; choose a run that listens to one")
     if isinstance(model, TrajectoryTransformerSpec):
         check_planning(spec.planning, model)
     elif spec.decoding not in offered_decodings(model, facts):

@@ -72,6 +72,11 @@ class DecisionTransformerSpec(ActionModelSpec):
     """Decision Transformer (Chen et al. 2021)."""
 
     kind: Literal["dt"] = "dt"
+    conditioning: Literal["return", "goal"] = setting(
+        "return",
+        "Asked for",
+        "A return; or the goal that the observations name, where they do: then train on goals in hindsight.",
+    )
     discount: float = setting(
         1.0,
         "Discount γ",
@@ -113,6 +118,14 @@ class DecisionTransformerSpec(ActionModelSpec):
         step=0.01,
         advanced=True,
     )
+
+    @model_validator(mode="after")
+    def _a_goal_is_no_return(self) -> Self:
+        if self.conditioning == "goal" and self.return_head != "none":
+            raise ValueError(
+                f"return_head is {self.return_head} but a model that is asked for a goal hears no return; choose none"
+            )
+        return self
 
 
 class BehaviourCloningSpec(ActionModelSpec):
@@ -197,6 +210,14 @@ ModelSpec = Annotated[
     DecisionTransformerSpec | BehaviourCloningSpec | TrajectoryTransformerSpec | RvsSpec,
     Field(discriminator="kind"),
 ]
+
+
+def takes_target(model: ModelSpec) -> bool:
+    """Whether a model can be asked for a return: behaviour cloning hears nothing, and some are asked for a goal."""
+    if isinstance(model, DecisionTransformerSpec):
+        return model.conditioning == "return"
+    return not isinstance(model, BehaviourCloningSpec)
+
 
 ACTING_SPECS = (ActionModelSpec, RvsSpec)
 """Models that answer an observation with an action; the others plan."""

@@ -16,6 +16,7 @@ from seqrl.config.models import (
     ModelSpec,
     RvsSpec,
     TrajectoryTransformerSpec,
+    takes_target,
 )
 from seqrl.config.planning import PlanningSpec, check_planning
 from seqrl.config.training import RunSpec
@@ -29,7 +30,11 @@ class ReturnSweepSpec(Spec):
     name: Name = setting(..., "Name", "How the sweep is called on every page.")
     runs: tuple[Name, ...] = setting(..., "Runs", "The trained models to compare.", min_length=1, max_length=64)
     targets: tuple[float, ...] = setting(
-        ..., "Targets", "The returns to ask for.", unit="reward", min_length=1, max_length=1000
+        (),
+        "Targets",
+        "The returns to ask for; none where no run takes any.",
+        unit="reward",
+        max_length=1000,
     )
     episodes: int = setting(
         10, "Episodes per target", "More episodes, narrower intervals.", unit="episodes", ge=1, le=10_000
@@ -129,6 +134,8 @@ def check_return_sweep(spec: ReturnSweepSpec, runs: Mapping[str, tuple[RunSpec, 
         )
     for name, (run, facts) in runs.items():
         model = run.model
+        if not spec.targets and takes_target(model) and not (spec.model_chooses and can_choose(model)):
+            raise ValueError(f"targets is empty but {name} has to be asked for a return; give some, such as 50:500:50")
         if isinstance(model, TrajectoryTransformerSpec):
             check_planning(spec.planning, model)
             if "sampled" not in spec.decodings:

@@ -6,7 +6,13 @@ from typing import Literal
 
 from seqrl.config.base import Name, Spec, setting
 from seqrl.config.facts import DatasetFacts
-from seqrl.config.models import ACTING_SPECS, ActionModelSpec, ModelSpec, TrajectoryTransformerSpec
+from seqrl.config.models import (
+    ACTING_SPECS,
+    ActionModelSpec,
+    DecisionTransformerSpec,
+    ModelSpec,
+    TrajectoryTransformerSpec,
+)
 
 
 class TrainingSpec(Spec):
@@ -116,9 +122,10 @@ def check_run(spec: RunSpec, facts: DatasetFacts) -> None:
                 f"choose at least {needed}, or leave it empty"
             )
     if isinstance(model, ACTING_SPECS):
-        if facts.observation.kind == "image":
+        if facts.observation.kind == "image" and not isinstance(model, ActionModelSpec):
             raise ValueError(
-                f"observations are images of shape {facts.observation.shape}; choose a dataset with vector observations"
+                f"observations are images of shape {facts.observation.shape}, which a plain network cannot read; "
+                "choose a Decision Transformer or behaviour cloning"
             )
         open_sided = any(bound is None for bound in (*facts.action.low, *facts.action.high))
         if model.action_head == "tanh" and facts.action.kind == "box" and open_sided:
@@ -128,6 +135,8 @@ def check_run(spec: RunSpec, facts: DatasetFacts) -> None:
             raise ValueError("action_head is categorical but the actions are continuous; choose tanh or gaussian")
         if model.action_head in ("tanh", "gaussian", "linear") and discrete:
             raise ValueError(f"action_head is {model.action_head} but the actions are discrete; choose categorical")
+    if isinstance(model, DecisionTransformerSpec) and model.conditioning == "goal" and facts.observation.goal is None:
+        raise ValueError("conditioning is goal but the observations of this dataset name none; choose return")
     if isinstance(model, TrajectoryTransformerSpec):
         _check_tokens(model, facts)
     if spec.training.validation_fraction > 0 and facts.episodes < 2:

@@ -1,18 +1,20 @@
-"""A dataset made of episodes of others: combined, filtered, or one side of a split."""
+"""A dataset made of episodes of others: combined, filtered, one side of a split, or with goals in hindsight."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from seqrl.config import DatasetFacts, DeriveSpec, SpaceFacts
 from seqrl.datasets.building import BuildStopped, OnProgress, ShouldStop
+from seqrl.datasets.hindsight import stretches
 from seqrl.datasets.statistics import measure
 from seqrl.files import atomic_folder
-from seqrl.store.columns import Columns, ColumnsWriter, write_facts
+from seqrl.store.columns import Columns, ColumnsWriter, Episode, write_facts
 
 
 def derive(
@@ -39,6 +41,8 @@ def derive(
     check_compatible(spec.sources, [columns.facts for columns in sources])
     chosen = choose(spec, [columns.episodes for columns in sources])
     first = sources[0]
+    if spec.hindsight is not None and first.facts.observation.goal is None:
+        raise ValueError(f"hindsight needs observations that name their goal, but those of {spec.sources[0]} do not")
     observation = select(first.facts.observation, spec.observation_dimensions, "observation")
     action = select(_joined_action([columns.facts for columns in sources]), spec.action_dimensions, "action")
     whole = not spec.observation_dimensions and not spec.action_dimensions
@@ -59,12 +63,8 @@ def derive(
                         if should_stop():
                             raise BuildStopped
                         on_progress(0.95 * done / total, f"{done:,} of {total:,} episodes copied")
-                    observations, actions, rewards = columns.episode(int(episode))
-                    if spec.observation_dimensions:
-                        observations = observations[:, spec.observation_dimensions]
-                    if spec.action_dimensions:
-                        actions = actions[:, spec.action_dimensions]
-                    writer.append(observations, actions, rewards, about[episode])
+                    for piece, facts_of_it in _pieces(spec, columns, int(episode), done, about[episode]):
+                        writer.append(*piece, facts_of_it)
                     done += 1
             writer.close()
         facts = measure(
@@ -79,6 +79,24 @@ def derive(
         write_facts(partial, facts)
     on_progress(1.0, "done")
     return facts
+
+
+def _pieces(
+    spec: DeriveSpec, columns: Columns, episode: int, number: int, about: Mapping[str, Any]
+) -> Iterator[tuple[Episode, Mapping[str, Any]]]:
+    """What is taken of an episode, with what is stored about it: the whole of it, or stretches with their own goals."""
+    observations, actions, rewards = columns.episode(episode)
+    if spec.action_dimensions:
+        actions = actions[:, spec.action_dimensions]
+    goal = columns.facts.observation.goal
+    if spec.hindsight is not None and goal is not None:
+        changed = {**about, "terminated": True, "truncated": False, "seed": -1}  # no reset begins there
+        for stretch in stretches(Episode(observations, actions, rewards), goal, spec.hindsight, number):
+            yield stretch, changed
+        return
+    if spec.observation_dimensions:
+        observations = observations[:, spec.observation_dimensions]
+    yield Episode(observations, actions, rewards), about
 
 
 _ABOUT = ["terminated", "truncated", "tier", "policy", "epsilon", "noise_std", "seed"]

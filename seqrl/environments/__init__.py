@@ -1,5 +1,6 @@
 """Environments: one, many in lock step, and who acts in them."""
 
+from seqrl.environments.goals import goal_distances
 from seqrl.environments.making import (
     EnvironmentFacts,
     EnvironmentUnavailable,
@@ -19,6 +20,7 @@ __all__ = [
     "GymnasiumVector",
     "Steps",
     "facts_of",
+    "goal_distances",
     "make_environment",
     "make_vector",
     "space_facts",

@@ -9,6 +9,8 @@ def register_environments() -> None:
     """Register what is not registered yet."""
     entries = {
         "seqrl/GraphWalk-v0": ("seqrl.environments.graph_walk:GraphWalk", 50, {}),
+        "seqrl/Catch-v0": ("seqrl.environments.catch:Catch", 80, {}),
+        "seqrl/GraphGoals-v0": ("seqrl.environments.graph_walk:GraphGoals", 50, {}),
         "seqrl/KeyToDoor-v0": ("seqrl.environments.key_to_door:KeyToDoor", 27, {}),
         "seqrl/Gamble-v0": ("seqrl.environments.gamble:Gamble", 20, {}),
         # Gymnasium names a variant by an id of its own, as CliffWalkingSlippery-v1; this one it lacks

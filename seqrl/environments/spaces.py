@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from gymnasium import Space, spaces
 
-from seqrl.config import SpaceFacts
+from seqrl.config import GoalFacts, SpaceFacts
 
 
 def is_image(space: Space) -> bool:
@@ -42,6 +42,7 @@ def observation_facts(space: Space, names: Sequence[str] = ()) -> SpaceFacts:
         high=high,
         categories=_categories(space),
         labels=tuple(names) if isinstance(space, spaces.Discrete) and len(names) == len(generic) else (),
+        goal=_goal(space),
     )
 
 
@@ -141,7 +142,7 @@ def decode_actions(space: Space, rows: np.ndarray) -> np.ndarray:
 def _observation_kind(space: Space) -> Any:
     if isinstance(space, spaces.Discrete):
         return "discrete"
-    if isinstance(space, spaces.MultiDiscrete):
+    if _categories(space):
         return "multi_discrete"
     return "box" if isinstance(space, spaces.Box | spaces.MultiBinary) else "mixed"
 
@@ -183,9 +184,26 @@ def _bounds(space: Space) -> tuple[tuple[float | None, ...], tuple[float | None,
 
 
 def _categories(space: Space) -> tuple[int, ...]:
+    """Sizes of the one-hot groups of a space that has nothing else; empty for any other."""
     if isinstance(space, spaces.Discrete):
         return (int(space.n),)
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        parts = [_categories(part) for _, part in _parts(space)]
+        return tuple(itertools.chain.from_iterable(parts)) if all(parts) else ()
     return _nvec(space) if isinstance(space, spaces.MultiDiscrete) else ()
+
+
+def _goal(space: Space) -> GoalFacts | None:
+    """Columns of the goals of a dictionary, as Gymnasium-Robotics names them; None for any other space."""
+    if not isinstance(space, spaces.Dict) or not {"achieved_goal", "desired_goal"} <= set(space.spaces):
+        return None
+    columns: dict[str, tuple[int, ...]] = {}
+    first = 0
+    for name, part in _parts(space):
+        width = len(_names(part, ""))
+        columns[name] = tuple(range(first, first := first + width))
+    achieved, desired = columns["achieved_goal"], columns["desired_goal"]
+    return GoalFacts(achieved=achieved, desired=desired) if len(achieved) == len(desired) else None
 
 
 def _nvec(space: spaces.MultiDiscrete | spaces.MultiBinary) -> tuple[int, ...]:

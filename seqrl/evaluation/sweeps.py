@@ -10,6 +10,8 @@ as a cell whose target is None. Such a cell is also where a model is left to cho
 Transformer with a return head does so anew at every step, and the record keeps what it chose first. A Trajectory
 Transformer plans: of the futures that its beam search imagines it takes the one whose predicted return is nearest to
 what is asked for, or the best one where the choice is its own.
+
+Where observations name a goal, the record also keeps how far away it was at the start (``goal_distance``).
 """
 
 from __future__ import annotations
@@ -24,7 +26,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from seqrl.config import (
-    BehaviourCloningSpec,
     DatasetFacts,
     Decoding,
     PlanningSpec,
@@ -34,9 +35,10 @@ from seqrl.config import (
     can_choose,
     check_return_sweep,
     offered_decodings,
+    takes_target,
 )
 from seqrl.config.models import ActionModelSpec
-from seqrl.environments import EnvironmentVector, make_vector
+from seqrl.environments import EnvironmentVector, goal_distances, make_vector
 from seqrl.environments.noise import episode_seed
 from seqrl.models.action_model import ActionModel
 from seqrl.models.trajectory_transformer import TrajectoryTransformer
@@ -97,7 +99,7 @@ def sweep_cells(spec: ReturnSweepSpec, runs: Mapping[str, tuple[RunSpec, Dataset
     cells = []
     for run in spec.runs:
         model, facts = runs[run][0].model, runs[run][1]
-        targets: tuple[float | None, ...] = (None,) if isinstance(model, BehaviourCloningSpec) else spec.targets
+        targets: tuple[float | None, ...] = spec.targets if takes_target(model) else (None,)
         if spec.model_chooses and can_choose(model):
             targets = (*targets, None)
         offered = offered_decodings(model, facts)
@@ -198,6 +200,7 @@ def play(
     policy = policy_for(actor, plans, temperature, optimism, acting, precision, planning or PlanningSpec())
     trace = Trace(len(plans))
     observations = vector.reset(seeds)
+    away = goal_distances(actor.facts, observations)
     running = np.arange(len(plans))
     while len(running) and not should_stop():
         decision = policy.act(observations)
@@ -208,7 +211,17 @@ def play(
         ended = terminated | truncated
         if ended.any():
             ends = zip(running[ended], terminated[ended], truncated[ended], strict=True)
-            yield [trace.record(plans[row], row, bool(end), bool(cut), policy.discount) for row, end, cut in ends]
+            yield [
+                trace.record(
+                    plans[row],
+                    row,
+                    bool(end),
+                    bool(cut),
+                    policy.discount,
+                    {} if away is None else {"goal_distance": float(away[row])},
+                )
+                for row, end, cut in ends
+            ]
             stays = ~ended
             vector.keep(stays)
             policy.keep(stays)
@@ -352,11 +365,19 @@ class Trace:
         self.steps += 1
         self._lengths[running] = self.steps
 
-    def record(self, plan: Plan, row: int, terminated: bool, truncated: bool, discount: float) -> EpisodeRecord:
-        """The record of a row, whose episode has just ended."""
+    def record(
+        self,
+        plan: Plan,
+        row: int,
+        terminated: bool,
+        truncated: bool,
+        discount: float,
+        more: Mapping[str, float] | None = None,
+    ) -> EpisodeRecord:
+        """The record of a row, whose episode has just ended, with ``more`` numbers about it."""
         length = self._lengths[row]
         steps = {name: held[row, :length].copy() for name, held in self._held.items()}
-        cell: dict[str, float] = {}
+        cell = dict(more or {})
         if discount < 1:
             cell["discounted_return"] = float(steps["rewards"] @ discount ** np.arange(length))
         if plan.cell.target is None and not math.isnan(steps["returns_to_go"][0]):

@@ -33,6 +33,8 @@ def export_huggingface(run_folder: Path, path: Path) -> Path:
         raise ValueError(f"the run is a {settings.kind}; only a Decision Transformer can be exported to transformers")
     if settings.embedding != "linear":
         raise ValueError("embedding is mlp, which transformers' model does not have; export the run as zip")
+    if settings.conditioning == "goal":
+        raise ValueError("the run is told a goal, which transformers' model does not know; export the run as zip")
     head = model.head.kind
     if head == "gaussian" or facts.action.kind == "multi_discrete":
         what = "action_head is gaussian" if head == "gaussian" else "the actions are multi-discrete"

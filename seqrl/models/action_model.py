@@ -20,7 +20,7 @@ class ActionModel(nn.Module):
     """A network that answers an observation with an action.
 
     Raw observations and returns go in: the statistics that normalise them are buffers, so that they travel with the
-    weights.
+    weights. Those of images are one number for every channel.
 
     Args:
         spec: settings.
@@ -33,8 +33,6 @@ class ActionModel(nn.Module):
         head: the meaning of the outputs.
         predict_action: to the outputs of the head.
 
-    Raises:
-        ValueError: if the observations are images.
     """
 
     conditioned: bool
@@ -47,10 +45,6 @@ class ActionModel(nn.Module):
 
     def __init__(self, spec: Any, facts: DatasetFacts) -> None:
         super().__init__()
-        if facts.observation.kind == "image":
-            raise ValueError(
-                f"observations are images of shape {facts.observation.shape}; choose a dataset with vector observations"
-            )
         mean, std = torch.tensor(facts.observation_mean), torch.tensor(facts.observation_std)
         if facts.observation.kind in ("discrete", "multi_discrete"):  # one-hot: nothing to normalise
             mean, std = torch.zeros_like(mean), torch.ones_like(std)

@@ -22,7 +22,7 @@ from torch import Tensor
 from seqrl.config import BehaviourCloningSpec, DatasetFacts, DecisionTransformerSpec
 from seqrl.models.acting import ActingState, padded_rows
 from seqrl.models.action_model import ActionModel, largest_return
-from seqrl.models.embeddings import BoxEmbedding, CategoryEmbedding, NumberEmbedding
+from seqrl.models.embeddings import BoxEmbedding, CategoryEmbedding, ImageEmbedding, NumberEmbedding
 from seqrl.models.heads import make_head
 from seqrl.models.layers import DropoutNoise, Embedding, LayerNorm, Linear
 from seqrl.models.return_head import ReturnHead
@@ -42,7 +42,7 @@ class ActionTransformer(ActionModel):
         facts: the dataset's spaces, statistics and lengths.
 
     Raises:
-        ValueError: if the observations are images or the head does not fit the actions.
+        ValueError: if the head does not fit the actions.
     """
 
     tokens_per_step: int
@@ -53,7 +53,11 @@ class ActionTransformer(ActionModel):
         self.context_length = spec.context_length
         self.max_timestep = spec.max_timestep or max(facts.max_episode_steps or 0, facts.max_length)
         self.dropout = spec.dropout
-        self.embed_observation = NumberEmbedding(facts.observation.size, width, mlp=mlp)
+        self.embed_observation: NumberEmbedding | ImageEmbedding
+        if facts.observation.kind == "image":
+            self.embed_observation = ImageEmbedding(facts.observation.shape, width)
+        else:
+            self.embed_observation = NumberEmbedding(facts.observation.size, width, mlp=mlp)
         self.embed_action: CategoryEmbedding | BoxEmbedding
         if facts.action.kind == "box":
             self.embed_action = BoxEmbedding(facts.action, width, mlp=mlp)
@@ -250,6 +254,9 @@ class ActionTransformer(ActionModel):
 class DecisionTransformer(ActionTransformer):
     """Listens to a target return: tokens (return-to-go, observation, action).
 
+    With ``conditioning`` "goal" it listens to a goal instead, which the observations name: tokens (goal, observation,
+    action), where the observation's own token does not see the goal.
+
     Attributes:
         discount: of the returns-to-go it was trained on; while acting, ``R_{t+1} = (R_t - r_t) / discount``.
         return_scale: returns-to-go are divided by this before they are embedded, reward units.
@@ -257,15 +264,24 @@ class DecisionTransformer(ActionTransformer):
     """
 
     tokens_per_step = 3
-    conditioned = True
     return_scale: Tensor
+    seen: Tensor
 
     def __init__(self, spec: DecisionTransformerSpec, facts: DatasetFacts) -> None:
         super().__init__(spec, facts)
+        self.conditioned = spec.conditioning == "return"
         self.discount = spec.discount
         self.rtg_gain = spec.rtg_gain
         self.register_buffer("return_scale", torch.tensor(spec.return_scale or largest_return(facts, spec.discount)))
-        self.embed_return = NumberEmbedding(1, spec.embedding_dim, mlp=spec.embedding == "mlp")
+        self.goal: list[int] = []
+        if not self.conditioned:
+            if facts.observation.goal is None:
+                raise ValueError("conditioning is goal but the observations of this dataset name none; choose return")
+            self.goal = list(facts.observation.goal.desired)
+        seen = torch.ones(facts.observation.size)
+        seen[self.goal] = 0.0
+        self.register_buffer("seen", seen, persistent=False)
+        self.embed_return = NumberEmbedding(max(len(self.goal), 1), spec.embedding_dim, mlp=spec.embedding == "mlp")
         self.return_head: ReturnHead | None = None
         if spec.return_head != "none":
             size = facts.observation.size
@@ -297,7 +313,7 @@ class DecisionTransformer(ActionTransformer):
         if self.return_head is None:
             return loss, measures
         real = batch.mask
-        observations_NO = self.normalise(batch.observations[real])
+        observations_NO = self.normalise(batch.observations[real]).flatten(1)
         return_loss = self.return_head.loss(observations_NO, batch.timesteps[real], batch.returns_to_go[real])
         told_apart = {"action_loss": loss.detach(), "return_loss": return_loss.detach()}
         return loss + return_loss, measures | told_apart
@@ -315,9 +331,15 @@ class DecisionTransformer(ActionTransformer):
         """
         if self.return_head is None:
             raise ValueError("the model has no return head; train it with return_head bins")
-        return self.return_head.choose(self.normalise(observations), timestep, optimism)
+        return self.return_head.choose(self.normalise(observations).flatten(1), timestep, optimism)
 
     def _request(self, observations: Tensor, returns_to_go: Tensor) -> dict[str, Tensor]:
+        if self.goal:
+            normalised = self.normalise(observations)
+            return {
+                "goal": self.rtg_gain * self.embed_return(normalised[..., self.goal]),
+                "observation": self.embed_observation(normalised * self.seen),
+            }
         scaled = (returns_to_go / self.return_scale)[..., None]
         return {
             "return": self.rtg_gain * self.embed_return(scaled),

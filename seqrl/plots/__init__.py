@@ -37,6 +37,7 @@ from seqrl.plots.ensembles import (
 )
 from seqrl.plots.episode_figure import episode_strips, move_cursor
 from seqrl.plots.episodes import EpisodeTrace, episode_strips_info, step_sentence
+from seqrl.plots.goals import goal_sweep, goal_sweep_info
 from seqrl.plots.graphs import walk, walk_info, ways, ways_info
 from seqrl.plots.occupancy import occupancy, occupancy_info
 from seqrl.plots.open_loop import action_error, action_error_info, action_error_table, worst_dimensions
@@ -103,6 +104,8 @@ __all__ = [
     "episode_tokens",
     "episode_tokens_info",
     "family_colour",
+    "goal_sweep",
+    "goal_sweep_info",
     "length_histogram",
     "length_histogram_info",
     "move_cursor",

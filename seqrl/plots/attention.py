@@ -14,7 +14,7 @@ from seqrl.plots.format import enumerate_words, percent
 from seqrl.plots.sentences import sentence
 from seqrl.plots.template import Style, Theme, new_figure, note, sequential
 
-_KIND_NAMES = {"R": "returns-to-go", "s": "states", "a": "actions", "r": "rewards", "V": "values"}
+_KIND_NAMES = {"R": "returns-to-go", "g": "goals", "s": "states", "a": "actions", "r": "rewards", "V": "values"}
 
 
 class AttentionInfo(NamedTuple):
@@ -53,7 +53,7 @@ def attention_info(
 
     Args:
         weights: (L, H, Q, T), with a row for every token (Q = T) or for the observation tokens only.
-        kinds: (T,) of the tokens: "R" return-to-go, "s" observation, "a" action, "r" reward, "V" value.
+        kinds: (T,) of the tokens: "R" return-to-go, "g" goal, "s" observation, "a" action, "r" reward, "V" value.
         timesteps: (T,) the step that each token belongs to.
         layer: to show.
         head: to show.

@@ -137,7 +137,7 @@ class Probe:
         layers: list[torch.Tensor] = []
         with torch.inference_mode():
             self.model.forward(batch, seen=layers)  # type: ignore[call-arg]
-        kinds = ("R", "s", "a") if self.conditioned else ("s", "a")
+        kinds = ("R", "s", "a") if self.conditioned else ("g", "s", "a")[-self.model.tokens_per_step :]
         asked = slice(kinds.index("s"), None, len(kinds))
         # the last layer is computed for the observation tokens alone, the others for every token
         weights = [layer[0] if layer.shape[2] == len(steps) else layer[0][:, asked] for layer in layers]

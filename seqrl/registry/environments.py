@@ -30,6 +30,9 @@ class EnvironmentRow:
         luck: what chance does to a target here, in a sentence for the sweep page; empty where the dynamics are
             deterministic, or nearly so.
         trainers: algorithm → settings that are known to suit it, see `seqrl.config.PolicySpec`.
+        goal_distance: ``module:function`` of (kwargs, achieved, desired), rows of goals (n, G) each, to how far they
+            are apart, (n,); None takes the straight line. Only for observations that name their goal.
+        goal_unit: of the distance.
     """
 
     id: str
@@ -48,6 +51,8 @@ class EnvironmentRow:
     kwargs: Mapping[str, bool | int | float | str] = field(default_factory=dict)
     luck: str = ""
     trainers: Mapping[str, Mapping[str, bool | int | float | str]] = field(default_factory=dict)
+    goal_distance: str | None = None
+    goal_unit: str = ""
 
     def behaviours(self, mix: Mapping[str, float]) -> tuple[BehaviourSpec, ...]:
         """Behaviours of a mixture of this environment's tiers.
@@ -312,6 +317,8 @@ ENVIRONMENTS: dict[str, EnvironmentRow] = {
             action_names=("force x", "force y"),
             package="gymnasium-robotics",
             module="gymnasium_robotics",
+            kwargs={"continuing_task": False},  # an episode ends at the goal
+            goal_unit="m",
         ),
         EnvironmentRow(
             id="seqrl/GraphWalk-v0",
@@ -322,6 +329,18 @@ ENVIRONMENTS: dict[str, EnvironmentRow] = {
             tiers=_noisy(0.9, 0.5, 0.0),
             observation_names=tuple(f"node {i}" for i in range(20)),
             action_names=("exit 1", "exit 2", "exit 3"),
+        ),
+        EnvironmentRow(
+            id="seqrl/GraphGoals-v0",
+            title="Graph goals",
+            family="seqrl",
+            max_episode_steps=50,
+            heuristic="seqrl.environments.graph_walk:ShortestWay",
+            tiers=_noisy(0.9, 0.5, 0.0),
+            observation_names=tuple(f"{what} node {i}" for what in ("reached", "wished", "present") for i in range(20)),
+            action_names=("exit 1", "exit 2", "exit 3"),
+            goal_distance="seqrl.environments.graph_walk:steps_to_goal",
+            goal_unit="steps",
         ),
         EnvironmentRow(
             id="seqrl/KeyToDoor-v0",
@@ -337,6 +356,16 @@ ENVIRONMENTS: dict[str, EnvironmentRow] = {
                 *("no key in sight", "key in sight"),
             ),
             action_names=("up", "right", "down", "left"),
+        ),
+        EnvironmentRow(
+            id="seqrl/Catch-v0",
+            title="Catch, seen as pixels",
+            family="seqrl",
+            max_episode_steps=80,
+            heuristic="seqrl.environments.catch:follow_the_ball",
+            tiers=_noisy(0.8, 0.5, 0.1),
+            default_mix=_THREE_TIERS,
+            action_names=("left", "stay", "right"),
         ),
         EnvironmentRow(
             id="seqrl/Gamble-v0",

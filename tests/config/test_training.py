@@ -50,7 +50,7 @@ IMAGE = SpaceFacts(kind="image", size=48, shape=(4, 4, 3), names=())
         ({"action_head": "tanh"}, {}, "action_head is tanh but the actions are discrete; choose categorical"),
         ({"action_head": "categorical"}, {"action": BOX}, "action_head is categorical but the actions are continuous"),
         ({"action_head": "tanh"}, {"action": OPEN}, "action_head is tanh but an action dimension has no bounds"),
-        ({}, {"observation": IMAGE}, "observations are images of shape (4, 4, 3); choose a dataset with vector"),
+        ({"kind": "rvs"}, {"observation": IMAGE}, "observations are images of shape (4, 4, 3), which a plain network"),
         ({}, {"episodes": 1}, "validation_fraction is 0.1 but the dataset has only one episode"),
     ],
 )

@@ -118,12 +118,6 @@ def test_observations_are_normalised_and_one_hot_ones_are_not():
     assert DecisionTransformer.build(spec, make_facts(observation=states), 0).observation_std.tolist() == [1, 1, 1]
 
 
-def test_images_are_refused_in_a_sentence():
-    image = SpaceFacts(kind="image", size=48, shape=(4, 4, 3), names=())
-    with pytest.raises(ValueError, match="observations are images of shape"):
-        DecisionTransformer.build(DecisionTransformerSpec(), make_facts(observation=image), 0)
-
-
 @pytest.mark.parametrize("embedding", ["linear", "mlp"])
 def test_gradients_reach_every_weight(embedding):
     model = make_model(embedding=embedding).requires_grad_(True)

@@ -1,0 +1,146 @@
+"""How often a goal is reached, against how far away it was at the start."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from seqrl.plots.format import count, enumerate_words, interval, number, percent
+from seqrl.plots.layout import EndLabel, add_end_labels, finite_range, label_margin, shorten
+from seqrl.plots.sentences import sentence
+from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, new_figure, note, translucent
+
+_HEIGHT = 470
+_RANGE = (-0.03, 1.05)
+
+
+class GoalSeries(NamedTuple):
+    """A run under a decoding; arrays have a row for each group of distances, from near to far.
+
+    ``reached``, ``low`` and ``high`` are shares, ``steps`` the mean length of the episodes that reached their goal,
+    ``place`` the run's index and the number of runs in its family.
+    """
+
+    label: str
+    kind: str
+    decoding: str
+    place: tuple[int, int]
+    distance: np.ndarray
+    reached: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    steps: np.ndarray
+    episodes: np.ndarray
+
+
+class GoalSweepInfo(NamedTuple):
+    """Lines of the chart, and the unit of the distance."""
+
+    series: tuple[GoalSeries, ...]
+    unit: str
+
+
+def goal_sweep_info(
+    table: pd.DataFrame,
+    *,
+    kinds: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    unit: str = "",
+) -> GoalSweepInfo:
+    """Arrange the success of a sweep for `goal_sweep`.
+
+    Args:
+        table: as `seqrl.calibration.success` returns it.
+        kinds: run → dt, tt, bc, %bc or rvs; decides the colour.
+        labels: run → name in the chart; without it the run's own.
+        unit: of the distance.
+    """
+    kinds, labels = kinds or {}, labels or {}
+    runs = list(dict.fromkeys(table["run"])) if len(table) else []
+    series = []
+    for run in runs:
+        family = [other for other in runs if kinds.get(other, "") == kinds.get(run, "")]
+        for (decoding, target), rows in table[table["run"] == run].groupby(
+            ["decoding", "target"], dropna=False, sort=False
+        ):
+            asked = "" if math.isnan(target) else f", asked for {number(target)}"
+            values = (rows[name].to_numpy(float) for name in ("distance", "reached", "low", "high", "steps", "n"))
+            place = (family.index(run), len(family))
+            label = f"{labels.get(run, run)} {decoding}{asked}"
+            series.append(GoalSeries(label, kinds.get(run, ""), str(decoding), place, *values))
+    return GoalSweepInfo(tuple(series), unit)
+
+
+def goal_sweep(info: GoalSweepInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
+    """Draw one line for each run and decoding, with its interval."""
+    style = Style(theme, present)
+    margin = {"l": 12, "r": label_margin([line.label for line in info.series], style), "t": 16, "b": 12}
+    figure = new_figure(style, height=_HEIGHT, showlegend=False, margin=margin)
+    if not info.series:
+        return note(figure, style, "Nothing is measured yet.")
+    low, high = finite_range(*[line.distance for line in info.series])
+    ends = []
+    for line in info.series:
+        colour = family_colour(line.kind, style.theme, *line.place)
+        _draw(figure, line, info.unit, colour, style)
+        ends.append(EndLabel(line.label, float(line.distance[-1]), float(line.reached[-1]), colour))
+    unit = f" ({info.unit})" if info.unit else ""
+    figure.update_xaxes(title_text=f"distance of the goal at the start{unit}", range=[low, high], showline=True)
+    figure.update_yaxes(title_text="share of episodes that reach it", range=list(_RANGE), tickformat=".0%")
+    pixels = _HEIGHT - 28 - 4.2 * style.sizes.font
+    add_end_labels(figure, ends, style, right=high, y_range=_RANGE, pixels=pixels)
+    return figure
+
+
+def _draw(figure: go.Figure, line: GoalSeries, unit: str, colour: str, style: Style) -> None:
+    greedy, sizes = line.decoding == "greedy", style.sizes
+    figure.add_scatter(
+        x=np.concatenate([line.distance, line.distance[::-1]]),
+        y=np.concatenate([line.high, line.low[::-1]]),
+        fill="toself",
+        mode="lines",
+        line={"width": 0},
+        fillcolor=translucent(colour, RIBBON_OPACITY),
+        hoverinfo="skip",
+        showlegend=False,
+        name=f"{line.label}, 95% interval",
+    )
+    away = f" {unit}" if unit else ""
+    rows = zip(line.distance, line.reached, line.low, line.high, line.episodes, line.steps, strict=True)
+    figure.add_scatter(
+        x=line.distance,
+        y=line.reached,
+        mode="lines+markers",
+        line={"color": colour, "width": sizes.line, "dash": "7px,5px" if greedy else "solid"},
+        marker={
+            "size": sizes.marker,
+            "color": style.palette.background if greedy else colour,
+            "line": {"color": colour, "width": sizes.line * 0.8 if greedy else 0},
+        },
+        text=[
+            f"{line.label}<br>{number(d)}{away} away: {percent(r)} reach it"
+            f"<br>95% interval {interval(100 * lo, 100 * hi)} %, {count(int(n), 'episode')}"
+            + ("" if math.isnan(s) else f"<br>in {number(s)} steps on average")
+            for d, r, lo, hi, n, s in rows
+        ],
+        hovertemplate="%{text}<extra></extra>",
+        name=shorten(line.label),
+    )
+
+
+@sentence.register
+def _(info: GoalSweepInfo) -> str:
+    if not info.series:
+        return "Nothing is measured yet."
+    told = []
+    for line in info.series:
+        share = float((line.reached * line.episodes).sum() / line.episodes.sum())
+        told.append(f"{line.label} {percent(share)}")
+    near, far = (f(float(f(line.distance)) for line in info.series) for f in (min, max))
+    unit = f" {info.unit}" if info.unit else ""
+    return f"Goals {number(near)} to {number(far)}{unit} away are reached by {enumerate_words(told)}."
