@@ -54,7 +54,7 @@ class ImageEmbedding(nn.Module):
         height, across, channels = (*shape, 1)[:3]
         if min(height, across) < _PATCH:
             raise ValueError(f"the images are {height} x {across} pixels; seqrl needs at least {_PATCH} x {_PATCH}")
-        layers = []
+        layers: list[Linear] = []
         while not layers or (max(height, across) > _LAST_SIDE and min(height, across) >= _PATCH):
             layers.append(Linear(_PATCH * _PATCH * channels, min(16 * 2 ** len(layers), 64)))
             channels = layers[-1].weight.shape[0]

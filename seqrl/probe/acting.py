@@ -11,7 +11,7 @@ import torch
 
 from seqrl.checkpoints import load_model
 from seqrl.config import DatasetFacts, RunSpec
-from seqrl.config.models import ACTING_SPECS, ActionModelSpec, RvsSpec
+from seqrl.config.models import ACTING_SPECS, ActionModelSpec, DecisionTransformerSpec, RvsSpec
 from seqrl.models.action_model import ActionModel
 from seqrl.policies import context_steps
 from seqrl.probe.answers import Attention, History, ResponseCurve, changed_observations, value_names
@@ -137,7 +137,8 @@ class Probe:
         layers: list[torch.Tensor] = []
         with torch.inference_mode():
             self.model.forward(batch, seen=layers)  # type: ignore[call-arg]
-        kinds = ("R", "s", "a") if self.conditioned else ("g", "s", "a")[-self.model.tokens_per_step :]
+        told_a_goal = isinstance(self.settings, DecisionTransformerSpec) and not self.conditioned
+        kinds = ("R", "s", "a") if self.conditioned else ("g", "s", "a") if told_a_goal else ("s", "a")
         asked = slice(kinds.index("s"), None, len(kinds))
         # the last layer is computed for the observation tokens alone, the others for every token
         weights = [layer[0] if layer.shape[2] == len(steps) else layer[0][:, asked] for layer in layers]
