@@ -8,8 +8,9 @@ from pages.shared.dataset_form import new_dataset
 from pages.shared.dataset_sources import SOURCES, started
 from pages.shared.dataset_view import VIEWS, show
 from pages.shared.exports import csv_button
-from pages.shared.frame import empty_state, heading, newest, open_store, start_with
+from pages.shared.frame import empty_state, heading, link_to, newest, open_store, start_with
 from pages.shared.jobs import ago, progress
+from pages.shared.policies import policies
 from seqrl.plots.format import count, number, percent, size
 from seqrl.store import DatasetRow, JobRow
 
@@ -60,9 +61,7 @@ def detail(row: DatasetRow) -> None:
     show(row, view)
     export(store, row)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.page_link(
-            "pages/train.py", label="Train on it", icon=":material/model_training:", query_params={"dataset": row.name}
-        )
+        link_to("pages/train.py", "Train on it", ":material/model_training:", {"dataset": row.name})
         if not store.bundled(row.name) and st.button(
             "Archive", icon=":material/archive:", type="tertiary", key="dataset.archive", help="Hidden, not destroyed."
         ):
@@ -135,13 +134,11 @@ def outcome(job: JobRow) -> None:
 
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Look at it", icon=":material/search:", on_click=look, key=f"dataset.look.{job.id}")
-        st.page_link(
-            "pages/train.py", label="Train on it", icon=":material/model_training:", query_params={"dataset": name}
-        )
+        link_to("pages/train.py", "Train on it", ":material/model_training:", {"dataset": name})
 
 
 rows = store.datasets()
-modes = ["Explore", "Build", "Archive"]
+modes = ["Explore", "Build", "Policies", "Archive"]
 mode = st.segmented_control(
     "What to do",
     modes,
@@ -153,6 +150,8 @@ mode = st.segmented_control(
 )
 if mode == "Build":
     build()
+elif mode == "Policies":
+    policies(store)
 elif mode == "Archive":
     archive()
 elif rows:

@@ -5,7 +5,7 @@ import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.episode_view import asked_for, clip
-from pages.shared.frame import empty_state, heading, open_store, presenting, style, two_columns
+from pages.shared.frame import empty_state, go_to, heading, link_to, open_store, presenting, style, two_columns
 from pages.shared.lessons.table import LESSONS
 from pages.shared.playground import grounds, playground
 from pages.shared.sweep_view import Measured, dataset_returns, filmed, labels, measured
@@ -73,7 +73,7 @@ with film_side:
         st.markdown(IDEA)
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("Ask for a return yourself", type="primary", icon=":material/target:", key="home.sweep"):
-            st.switch_page("pages/rtg_sweep.py", query_params={"sweep": sweep.name})
+            go_to("pages/rtg_sweep.py", {"sweep": sweep.name})
         start_button()
         st.page_link("pages/lessons.py", label="Lessons", icon=":material/school:")
         st.page_link("pages/datasets.py", label="Build a dataset", icon=":material/database:")
@@ -102,9 +102,4 @@ if fitting:
         if not presenting():
             st.subheader("Questions to go on with", anchor=False)
             for lesson in LESSONS:
-                st.page_link(
-                    "pages/lessons.py",
-                    label=lesson.question,
-                    icon=":material/school:",
-                    query_params={"lesson": lesson.slug},
-                )
+                link_to("pages/lessons.py", lesson.question, ":material/school:", {"lesson": lesson.slug})

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.shared.frame import empty_state, heading, open_store, presenting, sentence, two_columns
+from pages.shared.frame import empty_state, heading, link_to, open_store, presenting, sentence, two_columns
 from pages.shared.lessons.glossary import glossary, popovers
 from pages.shared.lessons.lesson import Lesson, Missing, Told
 from pages.shared.lessons.records import run_it_yourself
@@ -106,7 +106,7 @@ def after(store: Store, lesson: Lesson, told: Told) -> None:
     if told.links:
         with st.container(horizontal=True):
             for link in told.links:
-                st.page_link(link.page, label=link.label, icon=link.icon, query_params=dict(link.query))
+                link_to(link.page, link.label, link.icon, link.query)
     left, right = two_columns()
     with left, st.expander("In symbols", icon=":material/function:", expanded=False):
         st.latex(lesson.formula)

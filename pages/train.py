@@ -5,7 +5,7 @@ import streamlit as st
 from pages.shared import forms
 from pages.shared.estimates import training_seconds
 from pages.shared.exports import json_button
-from pages.shared.frame import empty_state, heading, newest, open_store, start_with, two_columns
+from pages.shared.frame import empty_state, heading, link_to, newest, open_store, start_with, two_columns
 from pages.shared.jobs import progress, queue, submit
 from pages.shared.names import free_name
 from seqrl.config import RunSpec, TrainingSpec, TrainJob, check_run, parse_model
@@ -119,21 +119,16 @@ with right:
         if job.state == "succeeded":
             st.success(f"{job.name} is trained.", icon=":material/check_circle:")
         watch, ask = st.columns(2)
-        watch.page_link(
-            "pages/runs.py", label="Watch it learn", icon=":material/monitoring:", query_params={"runs": job.name}
-        )
-        if job.state == "succeeded" and store.run(job.name).facts.environment is None:
-            ask.page_link(
-                "pages/open_loop.py",
-                label="Compare with records",
-                icon=":material/compare_arrows:",
-                query_params={"evaluate": job.name},
-            )
-        elif job.state == "succeeded":
-            ask.page_link(
-                "pages/rtg_sweep.py",
-                label="Ask it for returns",
-                icon=":material/target:",
-                query_params={"ask": job.name},
-            )
+        with watch:
+            link_to("pages/runs.py", "Watch it learn", ":material/monitoring:", {"runs": job.name})
+        with ask:
+            if job.state == "succeeded" and store.run(job.name).facts.environment is None:
+                link_to(
+                    "pages/open_loop.py",
+                    "Compare with records",
+                    ":material/compare_arrows:",
+                    {"evaluate": job.name},
+                )
+            elif job.state == "succeeded":
+                link_to("pages/rtg_sweep.py", "Ask it for returns", ":material/target:", {"ask": job.name})
     queue()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pages.shared.frame import newest
+from pages.shared.frame import link_to, newest
 from pages.shared.sweep_view import by_typicality, drawn_among, filmed, measured, point_name
 from seqrl.store import SweepRow
 
 MOST_BESIDE = 2
 _LINK = ("sweep", "episode", "beside", "step")
-_LOOK = "look"
 _SEARCHED = 12
 
 
@@ -44,13 +43,8 @@ def first_episode(sweep: SweepRow, episodes: pd.DataFrame) -> int:
 
 
 def take_link(known: list[str]) -> None:
-    """Choose what the address says, or the link of another page, when somebody came with one."""
-    if _LOOK in st.query_params:
-        sweep, _, episode = st.query_params[_LOOK].rpartition(":")
-        del st.query_params[_LOOK]
-        link: tuple[str, ...] = (sweep, episode, "", "0")
-    else:
-        link = tuple(st.query_params.get(name, "") for name in _LINK)
+    """Choose what the address says, when somebody came with one."""
+    link = tuple(st.query_params.get(name, "") for name in _LINK)
     if link == st.session_state.get("lab.link") or not any(link):
         return
     sweep, episode, beside, step = link
@@ -75,11 +69,13 @@ def write_link(sweep: str, episode: int, beside: list[int], step: int) -> None:
     """Let the address say what is shown."""
     link = (sweep, str(episode), ",".join(map(str, beside)), str(step))
     st.session_state["lab.link"] = link
-    for name, value in zip(_LINK, link, strict=True):
-        if value:
-            st.query_params[name] = value
-        elif name in st.query_params:
-            del st.query_params[name]
+    told = dict(zip(_LINK, link, strict=True))
+    # One change at most: the browser remembers each as a place to go back to.
+    if any(not value and name in st.query_params for name, value in told.items()):
+        kept = {name: value for name, value in st.query_params.to_dict().items() if name not in told}
+        st.query_params.from_dict(kept | {name: value for name, value in told.items() if value})
+    elif any(value and st.query_params.get(name) != value for name, value in told.items()):
+        st.query_params.update({name: value for name, value in told.items() if value})
 
 
 def lab_link(sweep: str, episode: int, *, beside: list[int] | None = None, step: int = 0) -> dict[str, str]:
@@ -89,15 +85,11 @@ def lab_link(sweep: str, episode: int, *, beside: list[int] | None = None, step:
 
 
 def to_the_lab(sweep: str, episode: int) -> None:
-    """The link below an episode that opens it in the Episode lab.
-
-    It says ``look`` instead of ``sweep`` and ``episode``: a page whose own widgets are bound to those names cannot set
-    them for another page, and Streamlit clears them on the way there.
-    """
-    st.page_link(
+    """The link below an episode that opens it in the Episode lab."""
+    link_to(
         "pages/episode_lab.py",
-        label="Look inside",
-        icon=":material/biotech:",
-        query_params={_LOOK: f"{sweep}:{episode}"},
+        "Look inside",
+        ":material/biotech:",
+        lab_link(sweep, episode),
         help="Open this episode in the Episode lab",
     )

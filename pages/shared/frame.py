@@ -8,6 +8,8 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
+from urllib.parse import parse_qsl, urlencode
 
 import streamlit as st
 from pydantic import ValidationError
@@ -15,10 +17,14 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.pages_manager import PagesManager
 
 from seqrl.config import explain
+from seqrl.files import is_disk_full
 from seqrl.plots import Theme
 from seqrl.store import Store
+from seqrl.store.database import DISK_FULL, describe
 
 log = logging.getLogger("seqrl.pages")
+
+_PARCEL = "go"
 
 ICON = Path(__file__).with_name("icon.png")
 
@@ -70,8 +76,34 @@ def presenting() -> bool:
     return bool(st.session_state.get("presenting"))
 
 
+def go_to(page: str, query: Mapping[str, str] | None = None) -> NoReturn:
+    """Open a page in a state; see `link_to` for how the state gets there."""
+    st.switch_page(page, query_params=_parcel(query))
+
+
+def link_to(page: str, label: str, icon: str, query: Mapping[str, str], help: str | None = None) -> None:
+    """A link to a page in a state.
+
+    Streamlit refuses to set a name that a widget of the present page is bound to, and takes such names away on the way
+    to another page. So the state travels in one name of its own, and `dress` spells it out where it arrives.
+    """
+    st.page_link(page, label=label, icon=icon, query_params=_parcel(query), help=help)
+
+
+def _parcel(query: Mapping[str, str] | None) -> dict[str, str] | None:
+    return {_PARCEL: urlencode(query)} if query else None
+
+
+def _unpack() -> None:
+    """Spell out the state that a link of another page carries."""
+    if _PARCEL in st.query_params:
+        st.query_params.from_dict(dict(parse_qsl(st.query_params[_PARCEL], keep_blank_values=True)))
+        st.rerun()
+
+
 def dress() -> None:
     """Dress the page; read ``?present=1`` and keep it in the address from page to page."""
+    _unpack()
     st.html(_PAGE_CSS)
     if "present" in st.query_params:
         st.session_state["presenting"] = st.query_params["present"] == "1"
@@ -203,35 +235,28 @@ def empty_state(what: str, then: str, button: str, page: str, query: Mapping[str
         st.markdown(f"#### {what}")
         st.markdown(then)
         if st.button(button, type="primary", icon=":material/arrow_forward:", key=f"empty.{page}.{button}"):
-            st.switch_page(page, query_params=dict(query or {}))
+            go_to(page, query)
         st.space("small")
 
 
 @contextmanager
 def problems() -> Iterator[None]:
-    """Show what goes wrong as one sentence with a remedy; the details go to the server's log."""
+    """Show what goes wrong as one sentence with a remedy; the details go to the server's log.
+
+    As a decorator it guards fragments, which are drawn again without the page around them.
+    """
     try:
         yield
     except sqlite3.Error as error:
-        log.exception("the store cannot be read")
-        if "full" in str(error):
-            st.error(
-                "The disk that holds SEQRL_HOME is full, so nothing can be noted down. Nothing stored is lost; free "
-                "some space and reload the page.",
-                icon=":material/hard_drive:",
-            )
-            return
-        st.error(
-            f"The store in SEQRL_HOME cannot be read ({error}). Restore seqrl.db from a copy, or set SEQRL_HOME to "
-            "an empty folder to start afresh; runs and datasets in their folders are untouched.",
-            icon=":material/database_off:",
-        )
+        log.exception("the store cannot be used")
+        text = describe(error)
+        st.error(f"{text[:1].upper()}{text[1:]}.", icon=":material/database_off:")
     except ValidationError as error:
         log.exception("a stored spec does not fit this version")
         st.error(f"Something stored does not fit this version of seqrl: {explain(error)}.", icon=":material/error:")
     except (ValueError, OSError) as error:
         log.exception("the page cannot be drawn")
-        text = str(error) or type(error).__name__
+        text = DISK_FULL if is_disk_full(error) else str(error) or type(error).__name__
         st.error(f"{text[:1].upper()}{text[1:]}", icon=":material/error:")
     except Exception:
         # The last line of defence: what is around the page still works, and nobody is shown a stack trace.

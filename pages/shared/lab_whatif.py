@@ -13,7 +13,7 @@ from pages.shared.charts import chart
 from pages.shared.episode_choice import MOST_BESIDE, lab_link
 from pages.shared.episode_view import recorded
 from pages.shared.exports import csv_button, json_button, report_button
-from pages.shared.frame import open_store, presenting, style
+from pages.shared.frame import go_to, open_store, presenting, style
 from pages.shared.jobs import progress, submit
 from pages.shared.names import free_name
 from pages.shared.sweep_view import kind_of
@@ -220,7 +220,7 @@ def _results(mine: list[SweepRow], sweep: SweepRow) -> None:
             link = lab_link(name, ids[0], beside=ids[1 : 1 + MOST_BESIDE], step=start)
             if st.button("Watch side by side", icon=":material/splitscreen_left:", key=f"lab.watch.{name}"):
                 st.session_state["lab.link"] = None
-                st.switch_page("pages/episode_lab.py", query_params=link)
+                go_to("pages/episode_lab.py", link)
         if not presenting():
             with st.container(horizontal=True):
                 csv_button(episodes, f"{name}-episodes", "Episodes as CSV")

@@ -12,7 +12,7 @@ import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.exports import csv_button, json_button
-from pages.shared.frame import controls, start_with, style
+from pages.shared.frame import controls, link_to, start_with, style
 from pages.shared.jobs import STATES, ago, log, stop_job
 from pages.shared.run_exchange import export
 from pages.shared.sweep_view import kind_of
@@ -86,32 +86,22 @@ def _actions(store: Store, row: RunRow) -> None:
                 jobs.resume(store, row.job_id)
                 st.rerun()
         if store.has_checkpoint(row.name) and row.facts.environment:
-            st.page_link(
-                "pages/rtg_sweep.py",
-                label="Ask it for returns",
-                icon=":material/target:",
-                query_params={"ask": row.name},
-            )
+            link_to("pages/rtg_sweep.py", "Ask it for returns", ":material/target:", {"ask": row.name})
         if store.has_checkpoint(row.name):
-            st.page_link(
+            link_to(
                 "pages/open_loop.py",
-                label="Compare with records",
-                icon=":material/compare_arrows:",
-                query_params={"evaluate": row.name},
+                "Compare with records",
+                ":material/compare_arrows:",
+                {"evaluate": row.name},
                 help="How far its actions are from recorded ones; needs no environment.",
             )
         if row.facts.environment and row.spec.model.kind == "tt" and store.has_checkpoint(row.name):
-            st.page_link(
-                "pages/beam_planning.py",
-                label="Let it plan",
-                icon=":material/account_tree:",
-                query_params={"plan.with": row.name},
-            )
-        st.page_link(
+            link_to("pages/beam_planning.py", "Let it plan", ":material/account_tree:", {"plan.with": row.name})
+        link_to(
             "pages/train.py",
-            label="Clone",
-            icon=":material/content_copy:",
-            query_params=clone_query(row),
+            "Clone",
+            ":material/content_copy:",
+            clone_query(row),
             help="Train again with the same settings, or change some first.",
         )
         if not store.bundled(row.name) and row.state not in ("queued", "running"):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from pages.shared.frame import go_to
+
 
 @dataclass(frozen=True)
 class Stop:
@@ -114,4 +116,4 @@ def banner() -> None:
 
 def _visit(number: int) -> None:
     stop = STOPS[number - 1]
-    st.switch_page(stop.page, query_params={**stop.query, "tour": str(number)})
+    go_to(stop.page, {**stop.query, "tour": str(number)})

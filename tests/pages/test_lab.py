@@ -178,7 +178,7 @@ def test_a_playground_of_what_was_drawn(home):
 
 
 def test_a_link_from_another_page_opens_its_episode(filmed):
-    app = open_lab(look=f"{SWEEP}:{EPISODE}")
+    app = open_lab(go=f"sweep={SWEEP}&episode={EPISODE}&step=3")
     assert app.selectbox(key="lab.choice").value == EPISODE
-    assert "look" not in app.query_params
+    assert "go" not in app.query_params
     assert app.query_params["episode"] == str(EPISODE)
