@@ -16,6 +16,7 @@ from pages.shared.frame import (
     newest,
     open_store,
     presenting,
+    problems,
     start_with,
     style,
     two_columns,
@@ -124,6 +125,7 @@ def choose_episode() -> None:
 chart_side, episode_side = two_columns()
 with chart_side:
 
+    @problems()
     def picture() -> None:
         """The part that grows while the sweep runs."""
         episodes = store.sweep_episodes(name)

@@ -18,6 +18,7 @@ from pages.shared.frame import (
     newest,
     open_store,
     presenting,
+    problems,
     start_with,
     style,
     two_columns,
@@ -228,6 +229,7 @@ def calibration_table(data: Measured) -> pd.DataFrame:
 chart_side, episode_side = two_columns()
 with chart_side:
 
+    @problems()
     def picture() -> None:
         """The part that grows while the sweep runs."""
         row = store.sweep(name)

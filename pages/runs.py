@@ -5,7 +5,7 @@ import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.exports import csv_button
-from pages.shared.frame import controls, empty_state, heading, open_store, start_with, style
+from pages.shared.frame import controls, empty_state, heading, open_store, problems, start_with, style
 from pages.shared.jobs import STATES, ago
 from pages.shared.run_exchange import import_form
 from pages.shared.run_view import archive, detail, differences, matches, model_name, settings_and_results
@@ -62,6 +62,7 @@ def table_of(rows: list[RunRow]) -> pd.DataFrame:
 
 
 @st.fragment(run_every=live_every)
+@problems()
 def overview() -> None:
     """The table; it draws the page anew when a run began or ended."""
     jobs.advance(store)
@@ -138,6 +139,7 @@ kinds = {row.name: kind_of(row) for row in runs}
 
 
 @st.fragment(run_every=live_every)
+@problems()
 def curves() -> None:
     """The curves of the chosen runs, drawn in place as they grow."""
     frames = {name: store.metrics(name) for name in shown}

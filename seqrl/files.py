@@ -18,6 +18,9 @@ _NAME = re.compile(r"(demo/)?[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PARTIAL = ".partial-"
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DATABASE_FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
+_DISK_FULL_TEXTS = ("no space left", "file too large", "errno = 28", "errno = 27", "quota exceeded")  # HDF5, Arrow
 
 
 def check_name(name: str) -> str:
@@ -66,6 +69,15 @@ def free_bytes(path: Path) -> int:
     while not path.exists():
         path = path.parent
     return shutil.disk_usage(path).free
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error of the system, of SQLite or of a library says that nothing more can be written."""
+    if getattr(error, "sqlite_errorname", "") in _DATABASE_FULL:
+        return True
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return True
+    return isinstance(error, OSError | RuntimeError) and any(part in str(error).lower() for part in _DISK_FULL_TEXTS)
 
 
 def read_capped(path: Path, limit: int) -> bytes:

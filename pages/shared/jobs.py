@@ -8,7 +8,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from pages.shared.forms import complain
-from pages.shared.frame import open_store
+from pages.shared.frame import open_store, problems
 from seqrl import jobs
 from seqrl.plots.format import count, duration
 from seqrl.store import ACTIVE_STATES, JobRow
@@ -89,6 +89,7 @@ def progress(job_id: int, key: str, *, on_end: Callable[[JobRow], None] | None =
         return
 
     @st.fragment(run_every=0.7)
+    @problems()
     def live() -> None:
         store = open_store()
         jobs.advance(store)
@@ -124,6 +125,7 @@ def queue() -> None:
     """The jobs that run and wait, each with a way to stop it."""
 
     @st.fragment(run_every=2)
+    @problems()
     def live() -> None:
         store = open_store()
         jobs.reconcile(store)
@@ -176,6 +178,7 @@ def sidebar_status() -> None:
     jobs.reconcile(open_store())
 
     @st.fragment(run_every=5)
+    @problems()
     def live() -> None:
         store = open_store()
         jobs.advance(store)

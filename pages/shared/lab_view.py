@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.shared.episode_choice import write_link
 from pages.shared.episode_view import clip, downloads, episode_title, recorded
-from pages.shared.frame import open_store, presenting, sentence, two_columns
+from pages.shared.frame import open_store, presenting, problems, sentence, two_columns
 from pages.shared.jobs import progress, submit
 from pages.shared.lab_answers import answers
 from pages.shared.lab_player import step_through
@@ -63,6 +63,7 @@ def trace(sweep: SweepRow, row: pd.Series) -> EpisodeTrace:
 
 
 @st.fragment
+@problems()
 def lab(sweep: SweepRow, rows: Sequence[pd.Series], go: Callable[[int], None]) -> None:
     """The episodes in step; beside or below them what the model does at the chosen step."""
     ids = [int(row["episode_id"]) for row in rows]

@@ -11,7 +11,7 @@ import streamlit as st
 
 from pages.shared.episode_choice import to_the_lab
 from pages.shared.episode_view import outcome, recorded
-from pages.shared.frame import open_store, presenting, theme
+from pages.shared.frame import open_store, presenting, problems, theme
 from pages.shared.jobs import progress, submit
 from pages.shared.names import free_name
 from pages.shared.sweep_view import by_typicality, film, kind_of, measured, typical
@@ -150,6 +150,7 @@ def _draw_missing(missing: list[Played], key: str) -> None:
 
 
 @st.fragment
+@problems()
 def _slider(sweep: SweepRow, run: str, entries: list[Played], shown: list[Played], key: str) -> None:
     store = open_store()
     targets = [entry.target for entry in shown]

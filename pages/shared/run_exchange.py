@@ -138,8 +138,8 @@ def _read_statistics(given: UploadedFile | None) -> dict[str, Any]:
         return {"problem": f"{given.name} is larger than {size(LARGEST_STATISTICS_BYTES)}; it is not read"}
     try:
         values = json.loads(given.getvalue())
-    except ValueError as error:
-        return {"problem": f"{given.name} holds no JSON: {error}"}
+    except (ValueError, RecursionError) as error:
+        return {"problem": f"{given.name} holds no JSON that can be read: {error}"}
     if not isinstance(values, dict) or not all(isinstance(values.get(key), list) for key in _KEYS):
         return {"problem": f"{given.name} needs the lists observation_mean and observation_std"}
     return {key: values[key] for key in _KEYS}

@@ -21,6 +21,7 @@ from seqrl.cli.report import report_command
 from seqrl.cli.session import AsJson, Failure, Session, show
 from seqrl.cli.train import train
 from seqrl.config import explain
+from seqrl.store.database import describe
 
 _INTERRUPTED = 130
 
@@ -88,7 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.filename is None:
             return _say(error.strerror or str(error), 1)
         return _say(f"{error.filename}: {(error.strerror or str(error)).lower()}; choose another place", 1)
-    except (ValueError, sqlite3.Error) as error:
+    except sqlite3.Error as error:
+        return _say(describe(error), 1)
+    except ValueError as error:
         return _say(str(error), 1)
 
 

@@ -11,13 +11,14 @@ from seqrl.cli.session import AsJson, Detach, Failure, job_values, session, show
 
 app = typer.Typer(help="Background jobs.", no_args_is_help=True)
 
-JobId = Annotated[int, typer.Argument(help="Number of the job.", metavar="JOB")]
+JobId = Annotated[int, typer.Argument(help="Number of the job.", metavar="JOB", min=1, max=2**63 - 1)]
+_MOST_LINES = 1_000_000
 
 
 @app.command("list")
 def list_(
     context: typer.Context,
-    limit: Annotated[int, typer.Option(help="At most so many, the newest first.")] = 30,
+    limit: Annotated[int, typer.Option(help="At most so many, the newest first.", min=1, max=_MOST_LINES)] = 30,
     as_json: AsJson = False,
 ) -> None:
     """List the newest jobs."""
@@ -43,7 +44,7 @@ def show_(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> Non
 def log(
     context: typer.Context,
     job_id: JobId,
-    lines: Annotated[int, typer.Option(help="How many lines from the end.")] = 40,
+    lines: Annotated[int, typer.Option(help="How many lines from the end.", min=1, max=_MOST_LINES)] = 40,
     as_json: AsJson = False,
 ) -> None:
     """Print the end of a job's log."""

@@ -142,4 +142,6 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
             target[leaf] = json.loads(text)
         except json.JSONDecodeError:
             target[leaf] = text
+        except RecursionError:
+            raise ValueError(f"--set {path} is nested too deep to be a setting; give a plain value") from None
     return result

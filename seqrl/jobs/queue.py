@@ -50,6 +50,7 @@ def advance(store: Store, backend: Backend = _LOCAL) -> None:
 
     Those that somebody is watching for, such as a video, take seconds: one of them may run beside the others.
     """
+    store.fail_damaged_jobs()
     for watched, limit in ((True, 1), (False, job_limit(store))):
         while (job := store.next_queued(watched=watched)) is not None:
             if not backend.start(store, job, limit, on_exit=lambda: reconcile(store, backend)):
@@ -58,9 +59,10 @@ def advance(store: Store, backend: Backend = _LOCAL) -> None:
 
 def reconcile(store: Store, backend: Backend = _LOCAL) -> None:
     """Notice jobs whose process is gone, end those that outstayed their grace, and move the queue. Cheap."""
+    store.fail_damaged_jobs()
     for job in store.jobs(["running"]):
-        if job.cancel_requested is not None and store.now() > job.cancel_requested + GRACE_S:
-            backend.kill(job)
+        if job.cancel_requested is not None and not 0 <= store.now() - job.cancel_requested <= GRACE_S:
+            backend.kill(job)  # a request from the future is of before the clock was set back
         _bury_if_dead(store, job, backend)
     advance(store, backend)
 

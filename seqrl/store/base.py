@@ -41,6 +41,11 @@ def minari_id(name: str) -> str:
     return f"seqrl/{plain}-v0" if plain == name else f"seqrl/{plain}-{zlib.crc32(name.encode()):08x}-v0"
 
 
+def reason(error: Exception) -> str:
+    """Why a row was not understood."""
+    return explain(error) if isinstance(error, ValidationError) else str(error)
+
+
 class StoreBase:
     """A home folder with its database.
 
@@ -79,8 +84,8 @@ class StoreBase:
         for row in rows:
             try:
                 parsed.append(parse(row))
-            except ValidationError as error:
-                self.unreadable[row["name"]] = explain(error)
+            except (ValueError, RecursionError) as error:
+                self.unreadable[row["name"]] = reason(error)
         return parsed
 
     def read_one(self, row: sqlite3.Row, parse: Callable[[sqlite3.Row], Row]) -> Row:
@@ -91,10 +96,10 @@ class StoreBase:
         """
         try:
             return parse(row)
-        except ValidationError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(
                 f"{row['name']} was stored by another version of seqrl, which this one cannot read "
-                f"({explain(error)}); use that version, or make it again under another name"
+                f"({reason(error)}); use that version, or make it again under another name"
             ) from error
 
     def setting(self, key: str) -> str | None:

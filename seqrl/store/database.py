@@ -10,9 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from seqrl.files import is_disk_full
 from seqrl.store.schema import migrate
 
 _BUSY_TIMEOUT_S = 30.0
+DISK_FULL = (
+    "the disk that holds SEQRL_HOME is full, so nothing can be noted down; nothing stored is lost: free some space and "
+    "try again"
+)
 
 
 class Database:
@@ -28,16 +33,25 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self._local = threading.local()
+        self._file: tuple[int, int] | None = None
         try:
             migrate(self.connection)
+            self._file = _file_at(self.path)
+        except sqlite3.OperationalError:
+            raise
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise
             raise ValueError(f"{path} is no seqrl database ({error}); restore it from a copy or move it away") from None
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """This thread's connection. A connection must never cross a fork, so a child process opens its own."""
+        """This thread's connection. A connection must never cross a fork, so a child process opens its own.
+
+        Raises:
+            ValueError: if the file was removed or replaced since it was opened: what is written to an open but removed
+                file is lost.
+        """
+        if self._file is not None and _file_at(self.path) != self._file:
+            raise ValueError(f"{self.path} was removed or replaced while seqrl used it; start seqrl again")
         held: _Held | None = getattr(self._local, "held", None)
         if held is None or held.pid != os.getpid():
             held = self._local.held = _Held(self.path)
@@ -71,6 +85,30 @@ class Database:
         """What SQLite's own check finds wrong, or None."""
         found = self.rows("PRAGMA integrity_check(1)")[0][0]
         return None if found == "ok" else str(found)
+
+
+def describe(error: sqlite3.Error) -> str:
+    """What went wrong with the database, and what to do, in a sentence."""
+    if is_disk_full(error):
+        return DISK_FULL
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return "another program keeps the database in SEQRL_HOME locked; close it, or wait, and try again"
+    if name.startswith("SQLITE_READONLY"):
+        return "SEQRL_HOME cannot be written to; make it writable for this user, or choose another SEQRL_HOME"
+    return (
+        f"the store in SEQRL_HOME cannot be read ({error}); restore seqrl.db from a copy, or set SEQRL_HOME to an "
+        "empty folder to start afresh: runs and datasets in their folders are untouched"
+    )
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Device and number of the file that a path means now."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class _Held:

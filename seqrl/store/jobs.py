@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from seqrl.config import JobSpec
-from seqrl.store.base import StoreBase
-from seqrl.store.rows import WATCHED_KINDS, JobRow, JobState, NotFound
+from seqrl.store.base import StoreBase, reason
+from seqrl.store.rows import ACTIVE_STATES, WATCHED_KINDS, JobRow, JobState, NotFound
 
 _COLUMNS = tuple(field.name for field in fields(JobRow))
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM jobs"  # noqa: S608 - column names of a dataclass
+_ROWS = TypeAdapter(JobRow)
 _NEXT_TICKET = "(SELECT coalesce(max(ticket), 0) + 1 FROM jobs)"
 _KINDS = ", ".join(f"'{kind}'" for kind in WATCHED_KINDS)
 _WATCHED = f"(kind IN ({_KINDS}))"
@@ -40,17 +43,38 @@ class JobTable(StoreBase):
 
         Raises:
             NotFound: if there is none of that id.
+            ValueError: if its row is damaged.
         """
         row = self.database.row(f"{_SELECT} WHERE id = ?", (job_id,))
         if row is None:
             raise NotFound("job", job_id, [str(job.id) for job in self.jobs()])
-        return _job_row(row)
+        try:
+            return _job_row(row)
+        except ValueError as error:
+            raise ValueError(f"what is stored of job {job_id} is damaged ({reason(error)}); start it again") from error
+
+    def fail_damaged_jobs(self) -> None:
+        """End the jobs that wait or run in rows which nobody can read; they would hold up the queue for ever."""
+        for row in self.database.rows(f"{_SELECT} WHERE state IN ('queued', 'running')"):
+            try:
+                job = _job_row(row)
+                if job.job.kind != job.kind:
+                    raise ValueError(f"it is of kind {job.job.kind} but listed as {job.kind}")
+            except ValueError as error:
+                why = f"what is stored of it is damaged ({reason(error)}); start it again"
+                self.transition(row["id"], ACTIVE_STATES, "failed", error=why)
 
     def jobs(self, states: Sequence[JobState] = (), limit: int = 200) -> list[JobRow]:
-        """The newest jobs first, of some states or of all."""
+        """The newest jobs first, of some states or of all; damaged rows are left out and kept in ``unreadable``."""
         where = f"WHERE state IN ({','.join('?' * len(states))})" if states else ""
         rows = self.database.rows(f"{_SELECT} {where} ORDER BY id DESC LIMIT ?", (*states, limit))
-        return [_job_row(row) for row in rows]
+        readable = []
+        for row in rows:
+            try:
+                readable.append(_job_row(row))
+            except ValueError as error:
+                self.unreadable[f"job {row['id']}"] = reason(error)
+        return readable
 
     def next_queued(self, *, watched: bool = False) -> JobRow | None:
         """The job whose turn it is in one of the two queues, or None."""
@@ -130,6 +154,14 @@ class JobTable(StoreBase):
 
 
 def _job_row(row: sqlite3.Row) -> JobRow:
+    """A row as it can be relied on.
+
+    Raises:
+        ValueError: if a value is not what this column may hold.
+    """
     values = dict(row)
-    values["spec"] = json.loads(values["spec"])
-    return JobRow(**values)
+    try:
+        values["spec"] = json.loads(values["spec"])
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"its spec is no JSON: {error}") from error
+    return _ROWS.validate_python(values)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from seqrl.config import DatasetFacts, JobSpec, RunSpec, Spec, parse_job
 
+Time = Annotated[float, Field(ge=0, lt=1e11)]
+"""Seconds since the epoch."""
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
 ACTIVE_STATES: tuple[JobState, ...] = ("queued", "running")
 ENDED_STATES: tuple[JobState, ...] = ("succeeded", "failed", "cancelled", "interrupted")
@@ -143,20 +147,20 @@ class JobRow:
 
     id: int
     kind: str
-    name: str
+    name: Annotated[str, Field(max_length=200)]
     spec: Mapping[str, Any]
     state: JobState
     ticket: int
     attempt: int
-    progress: float
+    progress: Annotated[float, Field(allow_inf_nan=False)]
     message: str
     error: str | None
-    created: float
-    started: float | None
-    finished: float | None
-    heartbeat: float | None
-    cancel_requested: float | None
-    pid: int | None
+    created: Time
+    started: Time | None
+    finished: Time | None
+    heartbeat: Time | None
+    cancel_requested: Time | None
+    pid: Annotated[int, Field(gt=0, lt=2**31)] | None
     process_started: str | None
     boot_id: str | None
     token: str | None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import faulthandler
 import os
 import signal
@@ -18,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from seqrl.config import explain
-from seqrl.files import free_bytes
+from seqrl.files import free_bytes, is_disk_full
 from seqrl.jobs import Backend, LocalBackend, advance, can_resume, clean_up
 from seqrl.jobs.backend import OUTCOME_BYTES, OUTCOME_NAME
 from seqrl.jobs.process import ProcessIdentity, largest_resident_bytes
@@ -42,9 +41,6 @@ MODULES = {
     "export_run": "seqrl.worker.models:export_model",
     "open_loop": "seqrl.worker.models:open_loop",
 }
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_DATABASE_FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
-_DISK_FULL_TEXTS = ("no space left", "file too large", "errno = 28", "errno = 27", "quota exceeded")  # HDF5, Arrow
 _NICENESS = 5
 _LONGEST_SENTENCE = 500
 TRACE_NAME = "trace.txt"
@@ -117,7 +113,7 @@ def carry_out(context: JobContext) -> tuple[JobState, str | None]:
 def describe(error: BaseException, home: Path) -> str | None:
     """The sentence for a failure that has a remedy; None for a mistake of this program."""
     text = str(error)
-    if _is_disk_full(error):
+    if is_disk_full(error):
         return f"the disk is full ({free_bytes(home) / 1e6:,.0f} MB free at {home}); free some space and start again"
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "not enough memory" in text):
         return "the memory of this machine is exhausted; choose a smaller batch, model or dataset"
@@ -143,14 +139,6 @@ def _leave_outcome(folder: Path, sentence: str) -> None:
     """Say why the job ended where the database cannot; the file's blocks were reserved for this."""
     with suppress(OSError), open(folder / OUTCOME_NAME, "r+b") as file:
         file.write(sentence.encode()[:OUTCOME_BYTES])
-
-
-def _is_disk_full(error: BaseException) -> bool:
-    if isinstance(error, sqlite3.Error):
-        return getattr(error, "sqlite_errorname", "") in _DATABASE_FULL
-    if isinstance(error, OSError) and error.errno in _DISK_FULL:
-        return True
-    return isinstance(error, OSError | RuntimeError) and any(part in str(error).lower() for part in _DISK_FULL_TEXTS)
 
 
 def _stopped(context: JobContext) -> tuple[JobState, str | None]:

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from pages.shared.estimates import training_seconds
-from pages.shared.frame import open_store, start_with
+from pages.shared.frame import open_store, problems, start_with
 from pages.shared.jobs import STATES, log, stop_job, submit
 from pages.shared.lessons.lesson import Missing
 from pages.shared.sweep_view import Measured, measured
@@ -173,6 +173,7 @@ def _follow(recipe: Recipe) -> None:
     """What is done and what comes, queueing the next jobs as soon as those before them have succeeded."""
 
     @st.fragment(run_every=2)
+    @problems()
     def live() -> None:
         store = open_store()
         advance(store, recipe)
