@@ -18,7 +18,7 @@ from seqrl.config import AttentionSpec, ResponseSpec
 from seqrl.plots.format import number
 from seqrl.store import SweepRow
 from seqrl.store.runs import CHECKPOINT
-from seqrl.tokens import transition_layout
+from seqrl.tokens import TokenDimension, transition_layout
 
 if TYPE_CHECKING:
     from seqrl.probe import EpisodeProbe, Loaded
@@ -44,8 +44,11 @@ def probe_of(sweep: SweepRow, row: pd.Series) -> EpisodeProbe:
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the model")
 def _loaded(home: str, run: str, changed_ns: int) -> Loaded:
+    import torch
+
     from seqrl.probe import Loaded
 
+    torch.set_num_threads(1)  # questions are small; beside a training, threads would only wait for each other
     return Loaded.of(open_store().run_folder(run))
 
 
@@ -76,9 +79,15 @@ def answers(sweep: SweepRow, row: pd.Series, step: int, *, beside: bool) -> None
 def response(sweep: SweepRow, row: pd.Series, step: int, probe: EpisodeProbe) -> None:
     """The response curve over targets, or over one dimension of what is seen."""
     st.subheader("What if it were otherwise?", anchor=False)
-    layout = transition_layout(probe.facts)
-    dimensions = [dimension.name for dimension in layout.dimensions[layout.observation]]
-    options = [RETURN_TO_GO, *dimensions] if probe.conditioned else dimensions
+    entries: tuple[TokenDimension, ...] = ()
+    if probe.facts.observation.kind != "image":  # of a picture no single number says anything
+        layout = transition_layout(probe.facts)
+        entries = layout.dimensions[layout.observation]
+    options = [*([RETURN_TO_GO] if probe.conditioned else []), *(entry.name for entry in entries)]
+    if not options:
+        text = "It is told no return, and sees pictures, of which no single number can be varied."
+        st.info(text, icon=":material/image:")
+        return
     with controls():
         varied = st.selectbox(
             "What is varied",
@@ -100,7 +109,7 @@ def response(sweep: SweepRow, row: pd.Series, step: int, probe: EpisodeProbe) ->
         data=data,
         present=present,
         varied=spec.dimension,
-        discrete=spec.dimension in [d.name for d in layout.dimensions[layout.observation] if d.categories],
+        discrete=spec.dimension in [entry.name for entry in entries if entry.categories],
     )
     name = f"response-{sweep.name}-{row['episode_id']}-{step}"
     chart(

@@ -42,6 +42,7 @@ from seqrl.plots.graphs import walk, walk_info, ways, ways_info
 from seqrl.plots.occupancy import occupancy, occupancy_info
 from seqrl.plots.open_loop import action_error, action_error_info, action_error_table, worst_dimensions
 from seqrl.plots.plans import observed_from_plans, plan_tree, plan_tree_info
+from seqrl.plots.policies import policy_progress, policy_progress_info
 from seqrl.plots.predictions import candidates, predicted_reward, predicted_reward_info
 from seqrl.plots.promises import promised_return, promised_return_info
 from seqrl.plots.response import response_curve, response_curve_info, response_table
@@ -118,6 +119,8 @@ __all__ = [
     "percentile_curve_info",
     "plan_tree",
     "plan_tree_info",
+    "policy_progress",
+    "policy_progress_info",
     "predicted_reward",
     "predicted_reward_info",
     "promised_return",
