@@ -27,7 +27,7 @@ import pandas as pd
 from benchmarks.workbench import Results, Workbench, markdown, with_interval
 from seqrl.environments.graph_walk import make_graph
 from seqrl.environments.making import make_environment
-from seqrl.registry import environment_row
+from seqrl.registry import MODELS, environment_row
 
 _SMALL = {"embedding_dim": 64, "layers": 2, "heads": 2, "dropout": 0.1}
 _TRAINING = {"batch_size": 64, "learning_rate": 1e-3, "validation_fraction": 0.0}
@@ -162,13 +162,12 @@ def _percent(values: pd.Series) -> str:
     return f"{values.mean():.0%}".replace("%", " %")
 
 
-# Three of a hundred random episodes are rewarded, so a request changes the loss in its third decimal: it takes
-# large batches to be heard at all, and a loud return token. The request says in every room what to do, so no step
-# before the present one is needed. Dropout, or a narrower network, keeps it from being heard.
-_DOORS = {"embedding_dim": 64, "layers": 1, "dropout": 0.0, "context_length": 1}
-_DOOR_TRAINING = {"learning_rate": 5e-3, "validation_fraction": 0.0, "precision": "fp32", "batch_size": 2048}
+# The preset for rare rewards, and the same for the others. The request says in every room what to do, so no step
+# before the present one is needed.
+_RARE = MODELS["dt"].presets["rare"]
+_DOORS = {name: value for name, value in _RARE.model.items() if name != "rtg_gain"}
 _DOOR_MODELS: dict[str, dict[str, Any]] = {
-    "DT": _DOORS | {"kind": "dt", "rtg_gain": 30.0},
+    "DT": {"kind": "dt", **_RARE.model},
     "BC": _DOORS | {"kind": "bc"},
     "%BC, best 3 %": _DOORS | {"kind": "bc", "top_fraction": 0.03},
     "RvS": {"kind": "rvs", "embedding_dim": 128, "layers": 2, "dropout": 0.0, "return_scale": 0.2},
@@ -177,7 +176,6 @@ _DOOR_MODELS: dict[str, dict[str, Any]] = {
 
 def key(
     bench: Workbench,
-    steps: int = 400,
     episodes: int = 200,
     data: Sequence[tuple[int, int]] = ((1000, 4), (10_000, 1)),
 ) -> list[dict[str, Any]]:
@@ -185,7 +183,6 @@ def key(
 
     Args:
         bench: where to work.
-        steps: updates of every training.
         episodes: of every figure and dataset.
         data: (random episodes, datasets of so many, each from a seed of its own).
     """
@@ -197,7 +194,7 @@ def key(
             name = f"rooms-{size}-{seed}"
             rewarded.append(bench.dataset(name, "seqrl/KeyToDoor-v0", size, {"random": 1.0}, seed=seed).returns.mean)
             for number, (label, model) in enumerate(_DOOR_MODELS.items()):
-                run = bench.train(f"{name}-{number}", name, model, steps=steps, **_DOOR_TRAINING)
+                run = bench.train(f"{name}-{number}", name, model, **_RARE.training)
                 table = bench.sweep(f"{run}-rtg", [run], [1.0], episodes)
                 for decoding, cell in table.groupby("decoding"):
                     achieved.setdefault((label, str(decoding)), []).append(100 * cell["achieved_return"].mean())

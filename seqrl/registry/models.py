@@ -65,6 +65,18 @@ _ACTION_PRESETS = {
     ),
 }
 
+_RARE_REWARDS = Preset(
+    title="Rare rewards",
+    # Where few episodes in a hundred are rewarded, a request hardly changes the loss: it takes large batches and a loud
+    # return token to be heard, and dropout, or a narrower network, keeps it from being heard (Key-to-Door).
+    model={"embedding_dim": 64, "layers": 1, "dropout": 0.0, "context_length": 1, "rtg_gain": 30.0},
+    training={
+        **{"steps": 400, "batch_size": 2048, "learning_rate": 5e-3, "validation_fraction": 0.0, "precision": "fp32"},
+        "threads": 1,
+    },
+    seconds=25,
+)
+
 _PLANNING_PRESETS = {
     "quick": Preset(
         title="Quick",
@@ -106,7 +118,7 @@ MODELS: dict[str, ModelRow] = {
             label="DT",
             spec=DecisionTransformerSpec,
             model="seqrl.models.decision_transformer:DecisionTransformer",
-            presets=_ACTION_PRESETS,
+            presets=_ACTION_PRESETS | {"rare": _RARE_REWARDS},
             conditioned=True,
         ),
         ModelRow(

@@ -115,3 +115,12 @@ def test_policies_are_trained_and_seen_on_the_datasets_page(installed, home, mon
     assert rate.value == 1e-4  # what is known to suit it
     app = app.segmented_control(key="algorithm").set_value("SAC").run()
     assert app.number_input(key="policy.Hopper-v5.sac.buffer_steps").value == 300_000
+
+
+def test_a_preset_that_another_model_lacks_gives_way(run):
+    as_json(run("dataset", "build", "--episodes", 4, "--name", "poles", "--json"))
+    app = open_page("train", dataset="poles", preset="Rare rewards")
+    assert app.number_input(key="rare.dt.rtg_gain").value == 30.0
+    app = app.segmented_control(key="model").set_value("BC").run()
+    assert not app.exception
+    assert app.segmented_control(key="preset").value == "Quick"
