@@ -58,7 +58,7 @@ def spec_for(folder, **values):
 
 def imported(folder, tmp_path, **values):
     scratch, home = tmp_path / "scratch", tmp_path / "run"
-    scratch.mkdir(exist_ok=True)
+    scratch.mkdir(parents=True, exist_ok=True)
     import_run(spec_for(folder, **values), None, scratch).save(home)
     return home
 
@@ -80,7 +80,10 @@ def original_action(model, states, actions, returns, timesteps):
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, UNUSUAL, {"activation_function": "silu", "n_head": 2}], ids=["plain", "unusual", "silu"]
+    "settings",
+    [{}, UNUSUAL, {"n_head": 2, "scale_attn_weights": False}]
+    + [{"activation_function": name, "n_head": 2, "n_layer": 2} for name in ("silu", "tanh", "gelu", "gelu_fast")],
+    ids=["plain", "unusual", "unscaled", "silu", "tanh", "gelu", "gelu_fast"],
 )
 def test_an_imported_model_acts_like_the_original_in_every_step_of_an_episode(tmp_path, settings):
     model = original(tmp_path / "hf", **settings)
@@ -228,6 +231,28 @@ def test_a_faulty_folder_is_refused_in_one_sentence(tmp_path, fault):
         imported(tmp_path / "hf", tmp_path)
     assert "\n" not in str(refusal.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_weights_in_several_files_are_one_model(tmp_path):
+    model = original(tmp_path / "whole", n_layer=1)
+    model.save_pretrained(tmp_path / "cut", max_shard_size="40KB")
+    assert not (tmp_path / "cut" / "model.safetensors").exists()
+    whole = load_model(imported(tmp_path / "whole", tmp_path / "a"))[0].state_dict()
+    cut = load_model(imported(tmp_path / "cut", tmp_path / "b"))[0].state_dict()
+    assert all(torch.equal(tensor, cut[name]) for name, tensor in whole.items())
+    index = tmp_path / "cut" / "model.safetensors.index.json"
+    for harm, field in (
+        (lambda names: names | {"encoder.ln_f.bias": "../../elsewhere.safetensors"}, "elsewhere"),
+        (lambda names: names | {"encoder.ln_f.bias": "gone.safetensors"}, "gone.safetensors"),
+        (lambda names: [], "weight_map"),
+    ):
+        values = json.loads(index.read_text())
+        changed = tmp_path / "cut" / "index.json"
+        index.rename(changed)
+        index.write_text(json.dumps(values | {"weight_map": harm(values["weight_map"])}))
+        with pytest.raises(ImportRefused, match=field):
+            imported(tmp_path / "cut", tmp_path / "c")
+        changed.rename(index)
 
 
 def test_statistics_have_to_be_given_and_to_fit(tmp_path):

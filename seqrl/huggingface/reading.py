@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from seqrl.datasets.importers.archives import unpack
 from seqrl.datasets.importers.sources import reading
 from seqrl.files import read_capped
 from seqrl.huggingface.acting import acting_facts, placed
-from seqrl.huggingface.settings import ACTIVATIONS, MOST_JSON_BYTES, WEIGHTS, read_config
+from seqrl.huggingface.settings import ACTIVATIONS, INDEX, MOST_JSON_BYTES, WEIGHTS, read_config
 from seqrl.huggingface.weights import EXTRA_NAMES, check_tensors, contiguous, to_ours
 from seqrl.models.decision_transformer import DecisionTransformer
 
@@ -28,6 +29,7 @@ EXTRAS = "huggingface.safetensors"
 """Kept beside the checkpoint of an imported run: what its original predicts besides actions, for exporting it again."""
 
 _MOST_WEIGHT_BYTES = 4 * 2**30
+_SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -143,16 +145,34 @@ def _run_spec(spec: RunImportSpec, model: DecisionTransformerSpec) -> RunSpec:
 
 
 def _tensors(folder: Path) -> dict[str, Tensor]:
-    if not (folder / WEIGHTS).is_file():
-        pickled = (folder / "pytorch_model.bin").is_file()
-        remedy = (
-            "pytorch_model.bin is pickled code; save it again with transformers" if pickled else "give one that has it"
-        )
-        raise ImportRefused(f"{folder.name} has no {WEIGHTS}; {remedy}")
-    tensors = read_tensors(folder / WEIGHTS)
+    tensors: dict[str, Tensor] = {}
+    for path in _weight_files(folder):
+        tensors |= read_tensors(path)
     for name, tensor in tensors.items():
         _check_finite(name, tensor)
     return tensors
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The one file of weights, or the shards that its index names."""
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if not (folder / INDEX).is_file():
+        pickled = any(folder.glob("pytorch_model*.bin"))
+        remedy = "pytorch_model.bin is pickled code; save it again with transformers" if pickled else "give one with it"
+        raise ImportRefused(f"{folder.name} has no {WEIGHTS}; {remedy}")
+    index = json.loads(read_capped(folder / INDEX, MOST_JSON_BYTES))
+    names = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        raise ImportRefused(f"{INDEX} has no weight_map; save the model again with transformers")
+    files = []
+    for name in sorted(set(names.values())):
+        if not _SHARD.fullmatch(name) or not (folder / name).is_file():
+            raise ImportRefused(f"{INDEX} names {name[:60]!r}, which is no file of the folder; copy the folder again")
+        files.append(folder / name)
+    if sum(path.stat().st_size for path in files) > _MOST_WEIGHT_BYTES:
+        raise ImportRefused(f"the weights have more than {_MOST_WEIGHT_BYTES:,} bytes, which is more than is read")
+    return files
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

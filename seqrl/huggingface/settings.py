@@ -14,12 +14,18 @@ from seqrl.files import read_capped
 from seqrl.models.decision_transformer import DecisionTransformer
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+INDEX = "model.safetensors.index.json"
+"""Names the files of weights that are cut into several."""
+
 MOST_JSON_BYTES = 16 * 2**20
 
 ACTIVATIONS = {
     "relu": "relu",
     "gelu": "gelu",
+    "gelu_python": "gelu",
     "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu_accurate": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
     "silu": "silu",
     "swish": "silu",
@@ -75,7 +81,6 @@ def read_config(folder: Path) -> HuggingFaceConfig:
         raise ImportRefused(f"n_head is {config.n_head}, which does not divide hidden_size {config.hidden_size}")
     for name, value, expected in (
         ("layer_norm_epsilon", config.layer_norm_epsilon, 1e-5),
-        ("scale_attn_weights", config.scale_attn_weights, True),
         ("add_cross_attention", config.add_cross_attention, False),
     ):
         if value != expected:

@@ -101,13 +101,18 @@ def to_ours(
                 ours[f"{block}.{name}.{kind}"] = _transposed(theirs[f"{source}.{part}.{kind}"])
             for number in (1, 2):
                 ours[f"{block}.norm_{number}.{kind}"] = theirs[f"{source}.ln_{number}.{kind}"]
-    if config.scale_attn_by_inverse_layer_idx:  # a factor on the scores is one on the queries
-        for i in range(config.n_layer):
-            for kind in ("weight", "bias"):
-                qkv = ours[f"transformer.blocks.{i}.attention.qkv.{kind}"].clone()
-                qkv[: config.hidden_size] /= i + 1
-                ours[f"transformer.blocks.{i}.attention.qkv.{kind}"] = qkv
+    for i in range(config.n_layer):
+        for kind in ("weight", "bias"):  # a factor on the scores is one on the queries
+            qkv = ours[f"transformer.blocks.{i}.attention.qkv.{kind}"].clone()
+            qkv[: config.hidden_size] *= _score_factor(config, i)
+            ours[f"transformer.blocks.{i}.attention.qkv.{kind}"] = qkv
     return {name: tensor.contiguous() for name, tensor in ours.items()}
+
+
+def _score_factor(config: HuggingFaceConfig, layer: int) -> float:
+    """What the attention scores of their layer are multiplied by, over what ours are."""
+    unscaled = 1.0 if config.scale_attn_weights else (config.hidden_size / config.n_head) ** 0.5
+    return unscaled / (layer + 1) if config.scale_attn_by_inverse_layer_idx else unscaled
 
 
 def to_theirs(

@@ -121,10 +121,11 @@ def test_parquet_of_pyarrow_one_row_a_step(tmp_path, settings):
     check_steps(read(write_parquet(tmp_path / "a.parquet", table, **settings), tmp_path), steps())
 
 
-def test_parquet_with_one_column_a_number(tmp_path):
+@pytest.mark.parametrize(("observation", "action"), [("observation", "action"), ("obs", "act"), ("states", "actions")])
+def test_parquet_with_one_column_a_number(tmp_path, observation, action):
     fields = without("next_observations")
-    columns = {f"observation_{i}": fields["observations"][:, i] for i in range(3)}
-    columns |= {f"action_{i}": fields["actions"][:, i] for i in range(2)}
+    columns = {f"{observation}_{i}": fields["observations"][:, i] for i in range(3)}
+    columns |= {f"{action}_{i}": fields["actions"][:, i] for i in range(2)}
     table = pa.table(columns | {name: fields[name] for name in ("rewards", "terminals", "timeouts")})
     finals = fields["observations"][ENDS - 1]
     check_steps(read(write_parquet(tmp_path / "a.parquet", table), tmp_path), fields, finals=finals)

@@ -234,14 +234,47 @@ def test_odd_folders_of_hugging_face(tmp_path):
             "episode 0: actions has values of type string",
         ),
         (
-            lambda lists: {name: [step for rows in lists[name] for step in rows] for name in lists},
-            "episode 0: rewards is of type double",
+            lambda lists: {name: [step for rows in lists[name] for step in rows] for name in lists if name != "dones"},
+            "nothing says where episodes end",
+        ),
+        (
+            lambda lists: lists | {"dones": [True, False, True]},
+            "episode 0: dones is of type bool; give a list with one entry a step",
         ),
     ],
-    ids=["no steps", "widths", "text", "one row a step"],
+    ids=["no steps", "widths", "text", "steps without ends", "one flag an episode"],
 )
 def test_odd_columns_of_hugging_face_are_refused(tmp_path, change, expected):
     assert expected in refusal(write_huggingface(tmp_path / "hf", change(episode_lists())), tmp_path)
+
+
+@pytest.mark.parametrize("settings", [{}, {"num_shards": 3}])
+def test_a_folder_of_hugging_face_with_one_row_a_step(tmp_path, settings):
+    fields = steps()
+    lists = {name: fields[name].tolist() for name in ("observations", "actions", "rewards")}
+    lists |= {"episode_index": np.repeat([7, 3, 5], LENGTHS).tolist(), "task": ["walk"] * STEPS}
+    columns = read(write_huggingface(tmp_path / "hf", lists, **settings), tmp_path)
+    assert columns.episodes["length"].tolist() == list(LENGTHS) and columns.episodes["truncated"].all()
+    np.testing.assert_array_equal(columns.observations[: columns.steps], fields["observations"])
+    np.testing.assert_array_equal(columns.actions[: columns.steps], fields["actions"])
+
+
+def test_columns_of_episodes_that_nobody_reads_are_left_alone(tmp_path):
+    lists = episode_lists() | {"traj_id": [5, 9, 2], "infos": [{"a": 1}] * 3}
+    for path in (write_huggingface(tmp_path / "hf", lists), write_parquet(tmp_path / "a.parquet", pa.table(lists))):
+        assert read(path, tmp_path).episodes["length"].tolist() == list(LENGTHS)
+
+
+def test_files_of_one_folder_have_the_same_columns(tmp_path):
+    first, second = (
+        write_huggingface(tmp_path / name, episode_lists() | more)
+        for name, more in (("a", {}), ("b", {"note": [1] * 3}))
+    )
+    shutil.copy(next(second.glob("*.arrow")), first / "other.arrow")
+    state = json.loads((first / "state.json").read_text())
+    state["_data_files"].append({"filename": "other.arrow"})
+    (first / "state.json").write_text(json.dumps(state))
+    assert "other.arrow has other columns than data-00000-of-00001.arrow" in refusal(first, tmp_path)
 
 
 def test_a_folder_of_hugging_face_without_its_data(tmp_path):

@@ -23,7 +23,7 @@ from seqrl.datasets.importers.checks import (
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "observations": ("observations", "observation", "obs", "states", "state"),
-    "actions": ("actions", "action", "acts"),
+    "actions": ("actions", "action", "acts", "act"),
     "rewards": ("rewards", "reward"),
     "terminated": ("terminals", "terminations", "terminated", "terminal"),
     "truncated": ("timeouts", "truncations", "truncated", "timeout"),

@@ -1,11 +1,11 @@
-"""Folders of Hugging Face ``datasets.save_to_disk``: Arrow streams with one row an episode. No script is ever run."""
+"""Folders of Hugging Face ``datasets.save_to_disk``: Arrow streams, one row an episode or a step. No script is run."""
 
 from __future__ import annotations
 
 import json
 import mmap
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from typing import Any
 import pyarrow as pa
 
 from seqrl.datasets.importers.checks import MOST_EPISODES, MOST_JSON_BYTES, ImportRefused, RawEpisode, check_file
-from seqrl.datasets.importers.flat import find_names
-from seqrl.datasets.importers.rows import check_names, episodes_of
+from seqrl.datasets.importers.flat import FlatSteps, find_names
+from seqrl.datasets.importers.rows import check_names, episodes_of, is_list
 from seqrl.datasets.importers.sources import Expected, Source, reading
+from seqrl.datasets.importers.tables import StepTable
 from seqrl.files import inside, read_capped
 
 _MOST_FILES = 10_000
@@ -27,20 +28,39 @@ _KEEP_RESIDENT_BYTES = 256 * 2**20
 def open_huggingface(folder: Path, expected: Expected) -> Iterator[Source]:
     """Open a saved dataset, or the ``train`` (else only) split of a saved dictionary of datasets.
 
+    Rows are episodes if rewards are lists, else steps, as in Parquet.
+
     Raises:
         ImportRefused: naming what is missing or malformed.
     """
     with reading(folder):
         files = data_files(folder)
-        episodes = 0
-        names: dict[str, str] = {}
-        for path in files:
-            with _stream(path) as (stream, _):
-                names = find_names(stream.schema.names)
-                check_names(names)
-                episodes += sum(_checked(batch).num_rows for batch in stream)
-    if not episodes:
-        raise ImportRefused("the file has no episodes; give one with at least one")
+        schema, rows = _looked_through(files)
+        if not rows:
+            raise ImportRefused("the file has no episodes; give one with at least one")
+        names = find_names(schema.names)
+        if "rewards" in names and not is_list(schema.field(names["rewards"]).type):
+            source = _step_rows(files, schema, rows, expected)
+        else:
+            source = _episode_rows(files, names, rows, expected)
+    yield source
+
+
+def _looked_through(files: Sequence[Path]) -> tuple[pa.Schema, int]:
+    """The schema that all files share, and the number of their rows."""
+    schema, rows = None, 0
+    for path in files:
+        with _stream(path) as (stream, _):
+            if schema is not None and not stream.schema.equals(schema):
+                raise ImportRefused(f"{path.name} has other columns than {files[0].name}; save the dataset again")
+            schema = stream.schema
+            rows += sum(_checked(batch).num_rows for batch in stream)
+    assert schema is not None  # noqa: S101 - there is at least one file
+    return schema, rows
+
+
+def _episode_rows(files: Sequence[Path], names: dict[str, str], episodes: int, expected: Expected) -> Source:
+    check_names(names)
     if episodes > MOST_EPISODES:
         raise ImportRefused(f"there are {episodes:,} episodes; at most {MOST_EPISODES:,} are read")
 
@@ -50,7 +70,7 @@ def open_huggingface(folder: Path, expected: Expected) -> Iterator[Source]:
             with _stream(path) as (stream, mapped):
                 touched = 0
                 for batch in stream:
-                    for episode in episodes_of(_checked(batch), find_names(batch.schema.names), first):
+                    for episode in episodes_of(_checked(batch), names, first):
                         first += 1
                         touched += episode.observations.nbytes * 2
                         yield episode
@@ -58,7 +78,28 @@ def open_huggingface(folder: Path, expected: Expected) -> Iterator[Source]:
                             mapped.madvise(mmap.MADV_DONTNEED)
                             touched = 0
 
-    yield Source("hf", episodes, None, expected.observation, expected.action, read)
+    return Source("hf", episodes, None, expected.observation, expected.action, read)
+
+
+def _step_rows(files: Sequence[Path], schema: pa.Schema, steps: int, expected: Expected) -> Source:
+    def batches(columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+        for path in files:
+            with _stream(path) as (stream, mapped):
+                touched = 0
+                for batch in stream:
+                    chosen = _checked(batch).select(list(columns))
+                    for start in range(0, chosen.num_rows, rows):
+                        yield chosen.slice(start, rows)
+                    touched += chosen.nbytes
+                    if touched > _KEEP_RESIDENT_BYTES:
+                        mapped.madvise(mmap.MADV_DONTNEED)
+                        touched = 0
+
+    table = StepTable(schema, steps, batches)
+    names = find_names(table.available)
+    names.pop("final_observations", None)  # that is one an episode
+    flat = FlatSteps(names, table.open_column, expected.max_episode_steps, available=table.available)
+    return Source("hf", flat.episodes, flat.steps, expected.observation, expected.action, flat.read)
 
 
 def data_files(folder: Path) -> list[Path]:

@@ -17,6 +17,18 @@ from seqrl.datasets.importers.checks import (
 )
 from seqrl.datasets.importers.flat import ALIASES
 
+FIELDS = (
+    "observations",
+    "actions",
+    "rewards",
+    "terminated",
+    "truncated",
+    "dones",
+    "next_observations",
+    "final_observations",
+)
+"""What is read of an episode; other columns are left alone."""
+
 _LISTS = (pa.ListType, pa.LargeListType, pa.FixedSizeListType)
 _DEEPEST = 4
 
@@ -42,7 +54,7 @@ def episodes_of(batch: pa.RecordBatch, names: Mapping[str, str], first: int) -> 
     """
     for row in range(batch.num_rows):
         index = first + row
-        columns = {name: _array(batch.column(column), row, index, name) for name, column in names.items()}
+        columns = {name: _array(batch.column(names[name]), row, index, name) for name in FIELDS if name in names}
         rewards, observations = columns["rewards"], columns["observations"]
         for name in ("dones", "terminated", "truncated"):
             _check_flags(index, name, columns.get(name), len(rewards))
