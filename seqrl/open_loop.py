@@ -22,7 +22,7 @@ from seqrl.models.heads import action_scale
 from seqrl.models.trajectory_transformer import TrajectoryTransformer
 from seqrl.registry import MODELS, resolve
 from seqrl.store.columns import Columns
-from seqrl.windows import WindowBatch, WindowIndex, Windows, split_episodes
+from seqrl.windows import WindowBatch, Windows, split_episodes
 
 _WINDOWS_AT_ONCE = 32
 _TARGETS = 21
@@ -218,23 +218,19 @@ def _planning_pieces(model: TrajectoryTransformer, columns: Columns, episodes: n
     """The likeliest action tokens given all tokens before them, as actions."""
     windows = model.batches(columns, episodes)
     action, size = model.layout.action, columns.facts.action.size
-    for first, batch in zip(_tiles(windows.index, model.context_length), windows.cover(_WINDOWS_AT_ONCE), strict=True):
+    tiles = windows.index.tiles(model.context_length)
+    for first, batch in zip(range(0, len(tiles), _WINDOWS_AT_ONCE), windows.cover(_WINDOWS_AT_ONCE), strict=True):
+        places = tiles[first : first + _WINDOWS_AT_ONCE]
         tokens = model(batch.tokens)[:, :, action].argmax(-1).numpy()
-        rows = first[1][:, None] + np.arange(model.context_length)
+        since = np.arange(model.context_length)
+        rows = places.start[:, None] + since
         recorded = np.asarray(columns.actions[rows]).reshape(*rows.shape, size)
         values = tokens
         if columns.facts.action.kind == "box":
             table = model.token_values[action].numpy()
             values = table[np.arange(size), tokens]
-        timesteps = rows - windows.index.starts[first[0]][:, None]
+        timesteps = places.timestep[:, None] + since
         yield _Piece(values, recorded, np.where(batch.mask.numpy(), timesteps, 0), batch.mask.numpy())
-
-
-def _tiles(index: WindowIndex, length: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Episodes and first rows of the windows of ``cover``, batch by batch."""
-    episode, start = index.tiles(length)
-    for first in range(0, len(start), _WINDOWS_AT_ONCE):
-        yield episode[first : first + _WINDOWS_AT_ONCE], start[first : first + _WINDOWS_AT_ONCE]
 
 
 def _response(spec: OpenLoopSpec, model: ActionModel, columns: Columns, episodes: np.ndarray) -> dict[str, Any]:
@@ -245,7 +241,7 @@ def _response(spec: OpenLoopSpec, model: ActionModel, columns: Columns, episodes
     """
     windows = Windows(columns, model.context_length, discount=model.discount, episodes=episodes)
     batch = windows.sample(spec.response_steps, spec.seed, 0)
-    chosen, _ = windows.index.sample(spec.response_steps, spec.seed, 0)
+    chosen = windows.index.sample(spec.response_steps, spec.seed, 0).episode
     every = np.asarray(windows.returns_to_go[columns.episodes["start"].to_numpy()], dtype=np.float64)
     returns, data = every[episodes], (float(every.min()), float(every.max()))
     targets = np.array(spec.targets) if spec.targets else np.linspace(*data, _TARGETS)

@@ -10,9 +10,10 @@ Batches are counter-based: batch ``b`` depends on (seed, b) alone, so the positi
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -104,22 +105,29 @@ BLOCK = 64
 """Batches whose windows are drawn at once."""
 
 
-def windowed(column: np.ndarray, length: int) -> np.ndarray:
-    """All windows of consecutive rows as a view, so that picking some is one strided copy.
+class MemoryWindows:
+    """Windows of consecutive rows of a column in memory: ``windows[starts]`` is (B, length, ...), a copy.
+
+    A window is one opaque item to NumPy, which is copied as one piece: half the time of a copy number by number.
 
     Args:
-        column: (rows, ...).
+        column: (rows, ...), contiguous.
         length: rows of a window.
 
-    Returns:
-        (rows - length + 1, length, ...), read-only.
-
-    >>> windowed(np.arange(10), 3)[[0, 7]]
+    >>> MemoryWindows(np.arange(10), 3)[np.array([0, 7])]
     array([[0, 1, 2],
            [7, 8, 9]])
     """
-    shape = (len(column) - length + 1, length, *column.shape[1:])
-    return np.lib.stride_tricks.as_strided(column, shape, (column.strides[0], *column.strides), writeable=False)
+
+    def __init__(self, column: np.ndarray, length: int) -> None:
+        self._shape, self._dtype = (length, *column.shape[1:]), column.dtype
+        item = np.dtype((np.void, length * column.strides[0]))
+        rows = len(column) - length + 1
+        self._windows: np.ndarray = np.ndarray(rows, item, column, strides=column.strides[:1])
+
+    def __getitem__(self, starts: np.ndarray) -> np.ndarray:
+        """Copies of the windows that begin at these rows."""
+        return self._windows[starts].view(self._dtype).reshape(len(starts), *self._shape)
 
 
 @dataclass(frozen=True)
@@ -150,6 +158,30 @@ class WindowBatch:
         return WindowBatch(**{item.name: getattr(self, item.name).to(device) for item in fields(self)})
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where B windows lie, a number each.
+
+    Attributes:
+        episode: position among the chosen episodes.
+        start: first row in the columns.
+        timestep: steps between the episode's begin and the window's.
+        left: steps from the window's first one to the episode's end, at least 1.
+    """
+
+    episode: np.ndarray
+    start: np.ndarray
+    timestep: np.ndarray
+    left: np.ndarray
+
+    def __getitem__(self, chosen: Any) -> Places:
+        """Some of them."""
+        return Places(self.episode[chosen], self.start[chosen], self.timestep[chosen], self.left[chosen])
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
 class WindowIndex:
     """Where windows start: every step of the chosen episodes.
 
@@ -162,36 +194,84 @@ class WindowIndex:
         self.starts, self.ends = np.asarray(starts, dtype=np.int64), np.asarray(ends, dtype=np.int64)
         self._counts = np.cumsum(self.ends - self.starts)
         self._block: tuple[int, int, int] | None = None
-        self._drawn = np.empty((0, 0), dtype=np.int64)
+        self._drawn = self.locate(np.empty(0, dtype=np.int64))
 
     def __len__(self) -> int:
         return int(self._counts[-1]) if len(self._counts) else 0
 
-    def locate(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Episode (position among the chosen ones) and row in the columns of windows numbered 0 to len − 1."""
+    def locate(self, windows: np.ndarray) -> Places:
+        """Windows numbered 0 to len − 1."""
         episode = np.searchsorted(self._counts, windows, side="right")
-        return episode, self.ends[episode] - (self._counts[episode] - windows)
+        left = self._counts[episode] - windows if len(self._counts) else windows
+        return self._places(episode, self.ends[episode] - left)
 
-    def sample(self, count: int, seed: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Episodes and first rows of ``count`` windows drawn uniformly; a function of the arguments alone.
+    def sample(self, count: int, seed: int, batch: int) -> Places:
+        """``count`` windows drawn uniformly; a function of the arguments alone.
 
-        Numbers are drawn for `BLOCK` batches at once: seeding a generator takes as long as gathering a batch.
+        Windows are drawn for `BLOCK` batches at once: that takes hardly longer than drawing for one.
         """
         block = (count, seed, batch // BLOCK)
         if block != self._block:
             generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence((seed, 0xBA7C4, batch // BLOCK))))
-            self._block, self._drawn = block, generator.integers(len(self), size=(BLOCK, count))
-        return self.locate(self._drawn[batch % BLOCK])
+            self._block, self._drawn = block, self.locate(generator.integers(len(self), size=(BLOCK, count)))
+        return self._drawn[batch % BLOCK]
 
-    def tiles(self, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Episodes and first rows of windows that cover every step exactly once."""
+    def tiles(self, length: int) -> Places:
+        """Windows that cover every step exactly once."""
         counts = -(-(self.ends - self.starts) // length)
         episode = np.repeat(np.arange(len(counts)), counts)
         position = np.arange(len(episode)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return episode, self.starts[episode] + position * length
+        return self._places(episode, self.starts[episode] + position * length)
+
+    def _places(self, episode: np.ndarray, start: np.ndarray) -> Places:
+        return Places(episode, start, start - self.starts[episode], self.ends[episode] - start)
 
 
-class Windows:
+Batch = TypeVar("Batch")
+
+
+class WindowSource(ABC, Generic[Batch]):
+    """Batches of the windows of a dataset.
+
+    Attributes:
+        index: where the windows start.
+        context_length: steps of a window.
+    """
+
+    def __init__(self, index: WindowIndex, context_length: int) -> None:
+        if context_length > TAIL_ROWS:
+            raise ValueError(f"context_length is {context_length}; choose at most {TAIL_ROWS}")
+        self.index, self.context_length = index, context_length
+        # by the number of steps that are left: which of a window's are real
+        self._real = np.arange(context_length) < np.arange(context_length + 1)[:, None]
+
+    def __len__(self) -> int:
+        """Number of windows: the steps of the chosen episodes."""
+        return len(self.index)
+
+    def sample(self, count: int, seed: int, batch: int) -> Batch:
+        """Batch number ``batch``: ``count`` windows drawn uniformly with replacement."""
+        return self.gather(self.index.sample(count, seed, batch))
+
+    def cover(self, count: int, limit: int | None = None) -> Iterator[Batch]:
+        """Batches of up to ``count`` windows that together hold every step exactly once.
+
+        Args:
+            count: windows in a batch.
+            limit: at most so many windows, evenly spread over the dataset; None takes all.
+        """
+        places = self.index.tiles(self.context_length)
+        if limit is not None and len(places) > limit:
+            places = places[np.linspace(0, len(places) - 1, limit).round().astype(np.int64)]
+        for first in range(0, len(places), count):
+            yield self.gather(places[first : first + count])
+
+    @abstractmethod
+    def gather(self, places: Places) -> Batch:
+        """The windows that lie there."""
+
+
+class Windows(WindowSource[WindowBatch]):
     """Batches of training windows of a dataset.
 
     Args:
@@ -207,53 +287,29 @@ class Windows:
     def __init__(
         self, columns: Columns, context_length: int, *, discount: float = 1.0, episodes: np.ndarray | None = None
     ) -> None:
-        if context_length > TAIL_ROWS:
-            raise ValueError(f"context_length is {context_length}; choose at most {TAIL_ROWS}")
         table = columns.episodes
         chosen = table if episodes is None else table.iloc[episodes]
-        self.index = WindowIndex(chosen["start"].to_numpy(), chosen["end"].to_numpy())
-        self.context_length = context_length
+        super().__init__(WindowIndex(chosen["start"].to_numpy(), chosen["end"].to_numpy()), context_length)
         self.returns_to_go = np.zeros(columns.steps + TAIL_ROWS, dtype=np.float32)
         self.returns_to_go[: columns.steps] = returns_to_go(
             columns.rewards[: columns.steps], table["end"].to_numpy(), discount
         )
         columns_as_read = (columns.observations, columns.actions, self.returns_to_go)
-        self._views: list[Any] = [
-            FileWindows(column, context_length) if is_large(column) else windowed(column, context_length)
+        self._views: list[FileWindows | MemoryWindows] = [
+            FileWindows(column, context_length) if is_large(column) else MemoryWindows(column, context_length)
             for column in columns_as_read
         ]
-        self._positions = np.arange(context_length)
+        # by the number of steps that are left: steps since the window's first one, padded steps repeat the last
+        self._since = np.minimum(np.arange(context_length), np.arange(-1, context_length)[:, None].clip(0))
 
-    def __len__(self) -> int:
-        """Number of windows: the steps of the chosen episodes."""
-        return len(self.index)
-
-    def sample(self, count: int, seed: int, batch: int) -> WindowBatch:
-        """Batch number ``batch``: ``count`` windows drawn uniformly with replacement."""
-        return self._batch(*self.index.sample(count, seed, batch))
-
-    def cover(self, count: int, limit: int | None = None) -> Iterator[WindowBatch]:
-        """Batches of up to ``count`` windows that together hold every step exactly once.
-
-        Args:
-            count: windows in a batch.
-            limit: at most so many windows, evenly spread over the dataset; None takes all.
-        """
-        episode, start = self.index.tiles(self.context_length)
-        if limit is not None and len(start) > limit:
-            spread = np.linspace(0, len(start) - 1, limit).round().astype(np.int64)
-            episode, start = episode[spread], start[spread]
-        for first in range(0, len(start), count):
-            yield self._batch(episode[first : first + count], start[first : first + count])
-
-    def _batch(self, episode: np.ndarray, start: np.ndarray) -> WindowBatch:
-        steps_left = (self.index.ends[episode] - start)[:, None]
-        timestep = (start - self.index.starts[episode])[:, None]
-        observations, actions, request = (torch.from_numpy(view[start]) for view in self._views)
+    def gather(self, places: Places) -> WindowBatch:
+        """One gather from each column; the masks and time steps come from tables."""
+        left = np.minimum(places.left, self.context_length)
+        observations, actions, request = (torch.from_numpy(view[places.start]) for view in self._views)
         return WindowBatch(
             observations=observations,
             actions=actions,
             returns_to_go=request,
-            timesteps=torch.from_numpy(timestep + np.minimum(self._positions, steps_left - 1)),
-            mask=torch.from_numpy(self._positions < steps_left),
+            timesteps=torch.from_numpy(self._since[left] + places.timestep[:, None]),
+            mask=torch.from_numpy(self._real[left]),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass
 
@@ -11,9 +10,9 @@ import torch
 from torch import Tensor
 
 from seqrl.mapped import Resident
-from seqrl.store.columns import TAIL_ROWS, Columns
+from seqrl.store.columns import Columns
 from seqrl.tokens import TransitionTokenizer, dataset_tokens
-from seqrl.windows import WindowIndex, windowed
+from seqrl.windows import MemoryWindows, Places, WindowIndex, WindowSource
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,8 @@ class TokenBatch:
         return TokenBatch(self.tokens.to(device), self.mask.to(device))
 
 
-class TokenWindows:
-    """Batches of token windows; the same protocol as `seqrl.windows.Windows`.
+class TokenWindows(WindowSource[TokenBatch]):
+    """Batches of token windows.
 
     Args:
         columns: the dataset.
@@ -59,9 +58,8 @@ class TokenWindows:
         *,
         discount: float,
     ) -> None:
-        if context_length > TAIL_ROWS:
-            raise ValueError(f"context_length is {context_length}; choose at most {TAIL_ROWS}")
         table = columns.episodes
+        super().__init__(WindowIndex(table["start"].to_numpy(), table["end"].to_numpy()), context_length)
         self.tokens = dataset_tokens(
             tokenizer,
             columns.observations,
@@ -73,11 +71,8 @@ class TokenWindows:
             tail=context_length,
             folder=columns.folder,
         )
-        self._resident = Resident(self.tokens)
-        self.context_length = context_length
-        self._positions = np.arange(context_length)
+        self._windows, self._resident = MemoryWindows(self.tokens, context_length), Resident(self.tokens)
         self._table = table
-        self.index = WindowIndex(table["start"].to_numpy(), table["end"].to_numpy())
 
     def subset(self, episodes: np.ndarray) -> TokenWindows:
         """Windows of some episodes only; the tokens are shared."""
@@ -86,32 +81,11 @@ class TokenWindows:
         other.index = WindowIndex(chosen["start"].to_numpy(), chosen["end"].to_numpy())
         return other
 
-    def __len__(self) -> int:
-        """Number of windows: the steps of the chosen episodes."""
-        return len(self.index)
-
-    def sample(self, count: int, seed: int, batch: int) -> TokenBatch:
-        """Batch number ``batch``: ``count`` windows drawn uniformly with replacement."""
-        return self._batch(*self.index.sample(count, seed, batch))
-
-    def cover(self, count: int, limit: int | None = None) -> Iterator[TokenBatch]:
-        """Batches of up to ``count`` windows that together hold every step exactly once.
-
-        Args:
-            count: windows in a batch.
-            limit: at most so many windows, evenly spread over the dataset; None takes all.
-        """
-        episode, start = self.index.tiles(self.context_length)
-        if limit is not None and len(start) > limit:
-            spread = np.linspace(0, len(start) - 1, limit).round().astype(np.int64)
-            episode, start = episode[spread], start[spread]
-        for first in range(0, len(start), count):
-            yield self._batch(episode[first : first + count], start[first : first + count])
-
-    def _batch(self, episode: np.ndarray, start: np.ndarray) -> TokenBatch:
-        self._resident.touch(len(start) * self.context_length)
-        mask = self._positions < (self.index.ends[episode] - start)[:, None]
-        tokens = windowed(self.tokens, self.context_length)[start]
+    def gather(self, places: Places) -> TokenBatch:
+        """One gather."""
+        self._resident.touch(len(places) * self.context_length)
+        tokens = self._windows[places.start]
         if tokens.dtype != np.uint8:  # torch computes with few unsigned types
             tokens = tokens.astype(np.int32)
-        return TokenBatch(torch.from_numpy(tokens), torch.from_numpy(mask))
+        real = self._real[np.minimum(places.left, self.context_length)]
+        return TokenBatch(torch.from_numpy(tokens), torch.from_numpy(real))
