@@ -195,7 +195,7 @@ def settings_and_results(rows: Sequence[RunRow], kinds: Mapping[str, str], datas
         shown = st.multiselect(
             "Settings",
             differing,
-            default=plots.telling_settings(table, "best loss", MOST_UPRIGHTS),
+            default=plots.telling_settings(table[[*differing, "best loss"]], "best loss", MOST_UPRIGHTS),
             key=f"settings.{of}",
             format_func=lambda name: name.replace(".", ": ").replace("_", " "),
             help=f"At first those that explain most of the best loss, {MOST_UPRIGHTS} at most.",
