@@ -63,6 +63,10 @@ class StoreBase:
     def __init__(self, home: Path | None = None, *, bundle: Path | None = None) -> None:
         self.home = Path(home or default_home()).absolute()
         self.unreadable: dict[str, str] = {}
+        if any(
+            "\ud800" <= letter <= "\udfff" for letter in str(self.home)
+        ):  # Arrow, HDF5 and JSON would all trip over it
+            raise ValueError(f"{os.fsencode(self.home)!r} is not text in UTF-8; choose another SEQRL_HOME")
         try:
             if not self.home.is_dir():
                 self.home.mkdir(mode=0o700, parents=True)

@@ -94,8 +94,10 @@ def describe(error: sqlite3.Error) -> str:
     name = getattr(error, "sqlite_errorname", "")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return "another program keeps the database in SEQRL_HOME locked; close it, or wait, and try again"
-    if name.startswith("SQLITE_READONLY"):
-        return "SEQRL_HOME cannot be written to; make it writable for this user, or choose another SEQRL_HOME"
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")):
+        return (
+            f"SEQRL_HOME cannot be written to ({error}); make it writable for this user, or choose another SEQRL_HOME"
+        )
     return (
         f"the store in SEQRL_HOME cannot be read ({error}); restore seqrl.db from a copy, or set SEQRL_HOME to an "
         "empty folder to start afresh: runs and datasets in their folders are untouched"

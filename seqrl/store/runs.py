@@ -73,8 +73,12 @@ class RunTable(StoreBase):
         return bundled + self.read_all(rows, _run_row)
 
     def has_checkpoint(self, name: str) -> bool:
-        """Whether a run has weights that can act."""
-        return (self.run_folder(name) / CHECKPOINT / "model.safetensors").is_file()
+        """Whether a run has weights that can act; none are looked for behind a link that leaves the home."""
+        try:
+            folder = self.run_folder(name)
+        except ValueError:
+            return False
+        return (folder / CHECKPOINT / "model.safetensors").is_file()
 
     def archive_run(self, name: str) -> None:
         """Hide a run; nothing of it is destroyed, and its name stays taken."""

@@ -5,7 +5,6 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -51,29 +50,25 @@ def stored(store):
 
 def pages():
     """Every page, drawn in this process: how it fails, and what it complains about."""
-    from streamlit.runtime.pages_manager import PagesManager
-    from streamlit.testing.v1 import AppTest
+    from tests.reliability.drawing import PAGES, draw
 
-    begin = PagesManager.__init__
-
-    def begin_after_navigation(self, *arguments, **keywords):
-        begin(self, *arguments, **keywords)
-        PagesManager.uses_pages_directory = False
-
-    PagesManager.__init__ = begin_after_navigation  # a running server has called st.navigation before
-    root = Path(__file__).parents[2]
-    os.chdir(root)
-    for path in map(Path, re.findall(r"pages/\w+\.py", (root / "app.py").read_text())):
-        app = AppTest.from_file(str(root / "app.py"), default_timeout=120).run()
-        if path.stem != "home":
-            app.switch_page(f"pages/{path.name}").run()
+    for name in PAGES:
+        app = draw(name)
         say(
             "page",
-            name=path.stem,
+            name=name,
             exceptions=[entry.message for entry in app.exception],
             errors=[entry.value for entry in app.error],
             headings=len(app.title),
         )
+
+
+def upload(store):
+    """What somebody is told who uploads a file now."""
+    try:
+        store.keep_upload("data.npz", iter([b"x" * 1000]), 10_000)
+    except ValueError as error:
+        say("upload", error=str(error), left=len(list(store.uploads_folder().iterdir())))
 
 
 def main(home):
@@ -89,6 +84,7 @@ def main(home):
     do(store, "train", TrainJob(spec=run_spec("large-run", model=LARGE)))
     fill(home, 0)
     pages()
+    upload(store)
     say("during", **stored(Store(home)))
     (home / "ballast").unlink()
     do(store, "build again", DatasetJob(spec=dataset_spec("large", episodes=50)))

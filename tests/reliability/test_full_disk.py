@@ -34,6 +34,7 @@ def test_a_small_disk_that_fills_up(tmp_path):
     for what in ("build", "train"):
         assert said[what]["state"] == "failed"
         assert "the disk is full" in said[what]["error"] and "free some space" in said[what]["error"]
+    assert said["upload"]["left"] == 0 and "the disk is too full" in said["upload"]["error"]
     for when in ("during", "after"):
         assert said[when]["fault"] is None and said[when]["partials"] == []
         assert {name: said[when][name] for name in ("steps", "metrics", "episodes")} == {

@@ -1,0 +1,115 @@
+"""Rows of the database that hold what no seqrl writes: they end as failed, and everything around them goes on."""
+
+import json
+import sqlite3
+
+import pytest
+
+from seqrl import jobs
+from seqrl.config import DatasetJob
+from seqrl.store import ACTIVE_STATES, Store
+from tests.reliability.drawing import PAGES, draw, sentences
+from tests.reliability.forked import NoBackend
+from tests.specs import dataset_spec
+
+DEEP = "[" * 10_000 + "]" * 10_000
+DAMAGED = {
+    "pid": [-1, 0, 2**62, "abc", 1.5],
+    "attempt": ["x", None, 0.5],
+    "ticket": ["x", None],
+    "progress": [float("inf"), "x"],
+    "created": ["x", -1.0],
+    "started": [1e300, "x"],
+    "heartbeat": [float("inf"), b"x"],
+    "cancel_requested": [1e300, "x"],
+    "kind": ["nothing", "", "train", "dataset'; DROP TABLE jobs; --"],
+    "spec": [
+        "",
+        "{",
+        "[]",
+        "{}",
+        "null",
+        DEEP,
+        '{"kind": "dataset"}',
+        '{"kind": "dataset", "spec": {"episodes": 1e999}}',
+    ],
+    "name": ["x" * 1_000_000, b"\xff\xfe"],
+    "token": [b"\xff"],
+}
+CASES = [(column, value) for column, values in DAMAGED.items() for value in values]
+
+
+def damaged(store, column, value, state="running"):
+    """A job whose row holds this value; None if the database itself refuses it."""
+    number = len(store.database.rows("SELECT id FROM jobs"))
+    spec = dataset_spec(f"odd-{number}")
+    job_id = store.add_job(DatasetJob(spec=spec), spec.name)
+    forged = {"state": state, "token": "token", "process_started": "1", "boot_id": "boot"} | {column: value}
+    assignments = ", ".join(f"{name} = ?" for name in forged)
+    try:
+        store.database.connection.execute(f"UPDATE jobs SET {assignments} WHERE id = ?", (*forged.values(), job_id))
+    except sqlite3.IntegrityError:
+        store.database.connection.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+        return None
+    return job_id
+
+
+def test_there_are_enough_of_them():
+    assert len(CASES) >= 30
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+def test_damaged_rows_fail_and_the_queue_goes_on(store, state):
+    job_ids = [job_id for column, value in CASES if (job_id := damaged(store, column, value, state)) is not None]
+    assert len(job_ids) >= 25
+    sound = store.add_job(DatasetJob(spec=dataset_spec("sound")), "sound")
+    jobs.reconcile(store, NoBackend())
+    assert [job.id for job in store.jobs(ACTIVE_STATES)] == [sound]
+    assert store.next_queued().id == sound
+    shown = [job.id for job in store.jobs()]
+    for job_id in job_ids:
+        row = store.database.row("SELECT state, error FROM jobs WHERE id = ?", (job_id,))
+        assert row["state"] == "failed", dict(row)
+        assert row["error"].startswith("what is stored of it is damaged (")
+        assert row["error"].endswith("; start it again") and "\n" not in row["error"] and len(row["error"]) < 400
+        assert job_id in shown or f"job {job_id}" in store.unreadable
+
+
+def test_a_job_that_was_stopped_before_the_clock_was_set_back_is_ended(store, monkeypatch):
+    job_id = store.add_job(DatasetJob(spec=dataset_spec("later")), "later")
+    store.claim(job_id, 1, token="token")
+    killed = []
+
+    class Reachable(NoBackend):
+        def kill(self, job):
+            killed.append(job.id)
+
+    store.set_job(job_id, 1, cancel_requested=store.now() + 3600, pid=2**22, process_started="1", boot_id="x")
+    jobs.reconcile(store, Reachable())
+    assert job_id in killed
+    assert store.job(job_id).state == "cancelled"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_stay_up_over_damaged_rows(home, name):
+    store = Store(home)
+    for column, value in CASES:
+        damaged(store, column, value)
+    for table, column in (("datasets", "source"), ("runs", "tags"), ("sweeps", "spec")):
+        values = {
+            "name": f"odd-{table}",
+            "source": "{}",
+            "spec": "{}",
+            "facts": "{}",
+            "kind": "sweep_rtg",
+            "created": 0,
+        }
+        known = [row["name"] for row in store.database.rows(f"PRAGMA table_info({table})")]
+        given = {key: value for key, value in values.items() if key in known} | {column: DEEP}
+        marks = ", ".join("?" * len(given))
+        store.database.connection.execute(
+            f"INSERT INTO {table} ({', '.join(given)}) VALUES ({marks})", [*given.values()]
+        )
+    app = draw(name)
+    assert sentences(app) == [] and len(app.title) == 1
+    assert json.loads(json.dumps(store.unreadable)) == store.unreadable
