@@ -94,7 +94,7 @@ class Lab {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
       if (this.step !== this.told && !this.playing) { this.told = this.step; this.tell("step", `${this.visit} ${this.step}`); }
-    }, 200);
+    }, 100);
   }
 
   go(by) { this.trigger("go", by); }

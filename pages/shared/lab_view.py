@@ -62,43 +62,73 @@ def trace(sweep: SweepRow, row: pd.Series) -> EpisodeTrace:
     )
 
 
-@st.fragment
-@problems()
+_SAID, _ANSWERS, _PLAYED = "lab.said", "lab.answers", "lab.played.out"
+"""The fragments that a step draws anew; the player keeps its frames."""
+
+
 def lab(sweep: SweepRow, rows: Sequence[pd.Series], go: Callable[[int], None]) -> None:
-    """The episodes in step; beside or below them what the model does at the chosen step."""
-    ids = [int(row["episode_id"]) for row in rows]
+    """The episodes in step; beside or below them what the model does at the chosen step.
 
-    def stepped(step: int) -> None:
-        st.session_state["lab.step"] = step
-
-    def gone(by: int) -> None:
-        go(by)
-        st.session_state["lab.gone"] = True
-
-    if st.session_state.pop("lab.gone", False):
-        st.rerun()  # the whole page: the episode is chosen above this fragment
-    step = min(int(st.session_state.get("lab.step", 0)), max(int(row["length"]) for row in rows))
-    write_link(sweep.name, ids[0], ids[1:], step)
-    film, side = two_columns() if len(rows) == 1 else (st.container(), st.container())
-    with film:
-        visit = f"{st.session_state.get('lab.visit', 0)}.{sweep.name}.{'.'.join(map(str, ids))}"
-        if st.session_state.get("lab.shown") != visit:
-            st.session_state.update({"lab.shown": visit, "lab.start": step})
-        start = int(st.session_state["lab.start"])
-        shown = [clip(sweep, row) for row in rows]
-        moving = presenting() and not start
-        step_through(shown, "lab.player", visit=visit, start=start, on_step=stepped, on_go=gone, playing=moving)
-        sentence(_told(sweep, rows, step))
+    Args:
+        sweep: that they were measured in.
+        rows: of its episode table, one to three.
+        go: opens the next (+1) or previous (−1) episode, before the page is drawn again.
+    """
+    film_side, side = two_columns() if len(rows) == 1 else (st.container(), st.container())
+    with film_side:
+        _player(sweep, rows, go)
+        _said(sweep, rows)
         if not presenting():
             take_away(sweep, rows)
     with side:
         asked = focus(sweep, rows)
-        answers(sweep, asked, step, beside=len(rows) == 1)
+        _answers(sweep, asked, rows)
     if not presenting():
-        with film if len(rows) == 1 else st.container():
-            playable = play_it_out(sweep, asked, step)
-        if playable:
-            played_out(sweep, asked)
+        with film_side if len(rows) == 1 else st.container():
+            _played(sweep, asked, rows)
+
+
+def chosen_step(rows: Sequence[pd.Series]) -> int:
+    """The step that is looked at, at most the end of the longest episode."""
+    return min(int(st.session_state.get("lab.step", 0)), max(int(row["length"]) for row in rows))
+
+
+def _player(sweep: SweepRow, rows: Sequence[pd.Series], go: Callable[[int], None]) -> None:
+    ids = [int(row["episode_id"]) for row in rows]
+
+    def stepped(step: int) -> None:
+        st.session_state["lab.step"] = step
+        st.rerun([_SAID, _ANSWERS, *([] if presenting() else [_PLAYED])])
+
+    visit = f"{st.session_state.get('lab.visit', 0)}.{sweep.name}.{'.'.join(map(str, ids))}"
+    if st.session_state.get("lab.shown") != visit:
+        st.session_state.update({"lab.shown": visit, "lab.start": chosen_step(rows)})
+    start = int(st.session_state["lab.start"])
+    shown = [clip(sweep, row) for row in rows]
+    moving = presenting() and not start
+    step_through(shown, "lab.player", visit=visit, start=start, on_step=stepped, on_go=go, playing=moving)
+
+
+@st.fragment(key=_SAID)
+@problems()
+def _said(sweep: SweepRow, rows: Sequence[pd.Series]) -> None:
+    step = chosen_step(rows)
+    first, *others = (int(row["episode_id"]) for row in rows)
+    write_link(sweep.name, first, others, step)
+    sentence(_told(sweep, rows, step))
+
+
+@st.fragment(key=_ANSWERS)
+@problems()
+def _answers(sweep: SweepRow, asked: pd.Series, rows: Sequence[pd.Series]) -> None:
+    answers(sweep, asked, chosen_step(rows), beside=len(rows) == 1)
+
+
+@st.fragment(key=_PLAYED)
+@problems()
+def _played(sweep: SweepRow, asked: pd.Series, rows: Sequence[pd.Series]) -> None:
+    if play_it_out(sweep, asked, chosen_step(rows)):
+        played_out(sweep, asked)
 
 
 def _told(sweep: SweepRow, rows: Sequence[pd.Series], step: int) -> str:

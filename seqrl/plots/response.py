@@ -22,6 +22,8 @@ from seqrl.plots.layout import (
 from seqrl.plots.sentences import sentence
 from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, new_figure, note, translucent
 
+_FROM_TOP_TO_BOTTOM = {"y0": 0, "y1": 1, "yref": "paper"}
+
 
 class ResponseCurveInfo(NamedTuple):
     """What a model would do in one state, for a range of targets or of what it sees.
@@ -133,7 +135,9 @@ def response_curve(info: ResponseCurveInfo, theme: Theme = "light", present: boo
         )
         ends.append(EndLabel(name, right, float(info.responses[-1, index]), colour))
     if info.present is not None and left <= info.present <= right:
-        figure.add_vline(x=info.present, line={"color": style.palette.ink, "width": 1.5, "dash": "3px,3px"}, name="now")
+        line = {"color": style.palette.ink, "width": 1.5, "dash": "3px,3px"}
+        place = {"x0": info.present, "x1": info.present, **_FROM_TOP_TO_BOTTOM}
+        figure.add_shape(type="line", line=line, name="now", **place)  # add_vline is ten times slower
         figure.add_annotation(
             x=info.present, y=1, yref="paper", text=f"now {number(info.present)}", yanchor="bottom", yshift=4
         )
@@ -165,9 +169,11 @@ def _shade_outside(figure: go.Figure, info: ResponseCurveInfo, left: float, righ
         return
     for start, end in ((left, min(info.data[0], right)), (max(info.data[1], left), right)):
         if end > start:
-            figure.add_vrect(
+            figure.add_shape(
+                type="rect",
                 x0=start,
                 x1=end,
+                **_FROM_TOP_TO_BOTTOM,
                 line_width=0,
                 layer="below",
                 fillcolor=translucent(style.palette.warning, style.palette.warning_opacity),
