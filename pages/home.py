@@ -15,9 +15,9 @@ from seqrl import plots
 from seqrl.store import SweepRow
 
 IDEA = (
-    "A **Decision Transformer** has only read recordings: good, middling and bad episodes of a pole being balanced. "
-    "From them it learns to answer one question: *what would somebody do here who is about to collect this much "
-    "reward?* So you can ask it for a little, and it lets the pole fall in time; or for a lot, and it balances. "
+    "A **Decision Transformer** has only read recordings: good, middling and bad episodes. From them it learns to "
+    "answer one question: *what would somebody do here who is about to collect this much reward?* So you can ask it "
+    "for a little, and it fails in time; or for a lot, and it does as well as it can. "
     "The reward that is still to come is called the **return-to-go**, $\\hat R_t$."
 )
 
@@ -27,8 +27,8 @@ NARROWEST = 340
 
 def shown_sweep() -> SweepRow | None:
     """The demo's sweep; without a demo, the newest finished one."""
-    finished = [row for row in open_store().sweeps() if row.kind == "sweep_rtg" and row.state == "succeeded"]
-    return next(iter(finished), None)
+    rows = [row for row in open_store().sweeps() if row.kind == "sweep_rtg" and row.state == "succeeded"]
+    return next((row for row in rows if row.spec.targets), None)
 
 
 def three_episodes(sweep: SweepRow, data: Measured) -> list[pd.Series]:

@@ -18,7 +18,7 @@ import plotly.graph_objects as go
 from seqrl import __version__, calibration, plots
 from seqrl.config import BeamSweepSpec, ScheduleSweepSpec, schedule_text
 from seqrl.plots.format import count, number, with_interval
-from seqrl.registry import MODELS
+from seqrl.registry import MODELS, environment_row
 from seqrl.store import NotFound, RunRow, Store, SweepRow
 
 if TYPE_CHECKING:
@@ -197,14 +197,31 @@ def _returns(store: Store, sweep: SweepRow, episodes: pd.DataFrame, runs: dict[s
         ]
         for row in points.to_dict("records")
     ]
+    goals = _goals(episodes, kinds, names, runs)
     return [
+        *goals,
         "<h2>Achieved against target return</h2>",
-        _chart(plots.rtg_sweep(info), first=True),
+        _chart(plots.rtg_sweep(info), first=not goals),
         f"<p>{_text(plots.sentence(info))}</p>",
         "<h2>Calibration</h2>",
         _table(["model", "decoding", "off by (mean)", "bias", "rank correlation", "best reached"], rows),
         "<h2>Points</h2>",
         _table(["model", "decoding", "asked for", "achieved, 95% interval", "episodes"], cells),
+    ]
+
+
+def _goals(episodes: pd.DataFrame, kinds: dict[str, str], names: dict[str, str], runs: dict[str, RunRow]) -> list[str]:
+    """How often goals were reached by distance; nothing where observations name none."""
+    table = calibration.success(episodes)
+    if table.empty:
+        return []
+    environment = next(iter(runs.values())).facts.environment if runs else None
+    unit = environment_row(environment or "").goal_unit
+    info = plots.goal_sweep_info(table, kinds=kinds, labels=names, unit=unit)
+    return [
+        "<h2>Goals reached against their distance</h2>",
+        _chart(plots.goal_sweep(info), first=True),
+        f"<p>{_text(plots.sentence(info))}</p>",
     ]
 
 

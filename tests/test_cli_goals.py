@@ -31,3 +31,14 @@ def test_who_has_to_be_asked_for_a_return_is_named(run):
     as_json(run("train", "--dataset", "walks", "--name", "dt", "--model", "dt", *SMALL, *few, "--json"))
     code, _, error = run("sweep", "rtg", "--run", "dt", "--set", "targets=[]", "--episodes", 2)
     assert code != 0 and "targets is empty but dt has to be asked for a return" in error
+
+
+def test_a_report_shows_how_far_goals_were(run, tmp_path):
+    as_json(run("dataset", "build", "--env", "seqrl/GraphGoals-v0", "--episodes", 20, "--name", "walks", "--json"))
+    few = ["--set", "training.steps=2", "--set", "model.conditioning=goal"]
+    as_json(run("train", "--dataset", "walks", "--name", "dt", "--model", "dt", *SMALL, *few, "--json"))
+    as_json(run("sweep", "rtg", "--run", "dt", "--episodes", 2, "--name", "s", "--json"))
+    assert run("report", "s", "--out", tmp_path / "s.html")[0] == 0
+    text = (tmp_path / "s.html").read_text()
+    assert "Goals reached against their distance" in text and "steps away are reached by" in text
+    assert text.count("plotly.js v") == 1  # embedded once

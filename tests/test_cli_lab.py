@@ -69,7 +69,7 @@ def test_an_episode_is_continued_as_it_was_played(run, store):
         (["attention", *EPISODE, "--step", 100000], "step is 100000 but the episode has steps 0 to"),
         (
             ["sweep", "schedule", "--run", "demo/bc", "--target", 9, "--change", "5:9"],
-            "demo/bc is behaviour cloning and takes no target",
+            "demo/bc takes no target",
         ),
         (
             ["sweep", "schedule", "--run", "demo/dt", "--from", "demo/rtg", "--change", "5:9"],

@@ -138,7 +138,7 @@ def test_played_schedules_are_not_played_again_and_a_stop_drops_the_one_at_work(
 @pytest.mark.parametrize(
     ("kind", "changes", "sentence"),
     [
-        ("bc", {}, "is behaviour cloning and takes no target"),
+        ("bc", {}, "takes no target; choose a run that listens"),
         ("dt", {"target": None}, "target is missing and dt cannot choose one itself"),
         ("dt", {"schedules": (parse_schedule("900:5"),)}, "step is 900 but episodes end at 500 steps"),
     ],

@@ -28,6 +28,7 @@ from seqrl.config import (
     check_schedule_sweep,
     parse_schedule,
     schedule_text,
+    takes_target,
 )
 from seqrl.plots.format import count, number, with_interval
 from seqrl.store import ACTIVE_STATES, RunRow, SweepRow
@@ -42,8 +43,8 @@ def play_it_out(sweep: SweepRow, row: pd.Series, step: int) -> bool:
     store = open_store()
     run = store.run(str(row["run"]))
     st.subheader("Play it out", anchor=False)
-    if run.spec.model.kind == "bc":
-        st.info("Behaviour cloning takes no target, so there is nothing to change.", icon=":material/hearing_disabled:")
+    if not takes_target(run.spec.model):
+        st.info("This model takes no target, so there is nothing to change.", icon=":material/hearing_disabled:")
         return False
     if sweep.kind == "sweep_beam" and not row["width"]:
         st.info("This episode was played without planning, so no target could be chosen.", icon=":material/hearing:")

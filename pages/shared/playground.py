@@ -23,6 +23,7 @@ from seqrl.config import (
     ScheduleSweepJob,
     ScheduleSweepSpec,
     check_schedule_sweep,
+    takes_target,
 )
 from seqrl.plots import family_colour
 from seqrl.plots.format import count, number
@@ -64,7 +65,7 @@ def grounds() -> list[SweepRow]:
     fitting = [
         row
         for row in store.sweeps()
-        if row.kind == "sweep_rtg" and row.state == "succeeded" and listening_run(row) is not None
+        if row.kind == "sweep_rtg" and row.state == "succeeded" and row.spec.targets and listening_run(row) is not None
     ]
     return sorted(fitting, key=lambda row: (row.name != "demo/playground", -len(row.spec.targets)))
 
@@ -73,7 +74,7 @@ def listening_run(sweep: SweepRow) -> str | None:
     """The first run of a sweep that listens to a target."""
     for name in sweep.spec.runs:
         try:
-            if open_store().run(name).spec.model.kind != "bc":
+            if takes_target(open_store().run(name).spec.model):
                 return str(name)
         except NotFound:
             continue

@@ -159,7 +159,7 @@ def check_schedule_sweep(spec: ScheduleSweepSpec, runs: Mapping[str, tuple[RunSp
     (name, (run, facts)) = next(iter(runs.items()))
     model = run.model
     if not takes_target(model):
-        raise ValueError(f"{name} is not told a return; choose a run that listens to one")
+        raise ValueError(f"{name} takes no target; choose a run that listens to one")
     if isinstance(model, TrajectoryTransformerSpec):
         check_planning(spec.planning, model)
     elif spec.decoding not in offered_decodings(model, facts):
