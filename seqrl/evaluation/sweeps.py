@@ -198,9 +198,9 @@ def play(
     """
     seeds = [plan.seed for plan in plans]
     policy = policy_for(actor, plans, temperature, optimism, acting, precision, planning or PlanningSpec())
-    trace = Trace(len(plans))
     observations = vector.reset(seeds)
     away = goal_distances(actor.facts, observations)
+    trace = Trace(len(plans), {} if away is None else {"goal_distance": away})
     running = np.arange(len(plans))
     while len(running) and not should_stop():
         decision = policy.act(observations)
@@ -211,17 +211,7 @@ def play(
         ended = terminated | truncated
         if ended.any():
             ends = zip(running[ended], terminated[ended], truncated[ended], strict=True)
-            yield [
-                trace.record(
-                    plans[row],
-                    row,
-                    bool(end),
-                    bool(cut),
-                    policy.discount,
-                    {} if away is None else {"goal_distance": float(away[row])},
-                )
-                for row, end, cut in ends
-            ]
+            yield [trace.record(plans[row], row, bool(end), bool(cut), policy.discount) for row, end, cut in ends]
             stays = ~ended
             vector.keep(stays)
             policy.keep(stays)
@@ -341,10 +331,15 @@ class _Meter:
 
 
 class Trace:
-    """What happened in n episodes, step by step, in arrays that grow."""
+    """What happened in n episodes, step by step, in arrays that grow.
 
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
+    Args:
+        rows: n.
+        about: by name (n,) numbers that were known at the start, for the records.
+    """
+
+    def __init__(self, rows: int, about: Mapping[str, np.ndarray] | None = None) -> None:
+        self.rows, self._about = rows, dict(about or {})
         self.steps = 0
         self._lengths = np.zeros(rows, dtype=np.int64)
         self._held: dict[str, np.ndarray] = {}
@@ -365,19 +360,11 @@ class Trace:
         self.steps += 1
         self._lengths[running] = self.steps
 
-    def record(
-        self,
-        plan: Plan,
-        row: int,
-        terminated: bool,
-        truncated: bool,
-        discount: float,
-        more: Mapping[str, float] | None = None,
-    ) -> EpisodeRecord:
-        """The record of a row, whose episode has just ended, with ``more`` numbers about it."""
+    def record(self, plan: Plan, row: int, terminated: bool, truncated: bool, discount: float) -> EpisodeRecord:
+        """The record of a row, whose episode has just ended."""
         length = self._lengths[row]
         steps = {name: held[row, :length].copy() for name, held in self._held.items()}
-        cell = dict(more or {})
+        cell = {name: float(values[row]) for name, values in self._about.items()}
         if discount < 1:
             cell["discounted_return"] = float(steps["rewards"] @ discount ** np.arange(length))
         if plan.cell.target is None and not math.isnan(steps["returns_to_go"][0]):
