@@ -1,7 +1,7 @@
 """Stores that earlier versions wrote open, are read whole and go on; see also tests/store/test_database.py.
 
-``old_stores/`` keeps homes of versions that were handed out: a dataset, a DT, a BC and a TT on it, a sweep of targets and
-one of beams. When the stored form changes, add one of the version before.
+``old_stores/`` keeps homes of versions that were handed out: a dataset, a DT, a BC and a TT on it, a sweep of
+targets and one of beams. When the stored form changes, add one of the version before.
 """
 
 import hashlib
