@@ -350,10 +350,10 @@ ENVIRONMENTS: dict[str, EnvironmentRow] = {
             heuristic="seqrl.environments.key_to_door:FetchAndOpen",
             tiers=_noisy(0.9, 0.5, 0.0),
             observation_names=(
-                *("room of the key", "empty room", "room of the door"),
+                *("room: of the key", "room: empty", "room: of the door"),
                 *(f"column {i}" for i in range(1, 5)),
                 *(f"row {i}" for i in range(1, 5)),
-                *("no key in sight", "key in sight"),
+                *("key: out of sight", "key: in sight"),
             ),
             action_names=("up", "right", "down", "left"),
         ),
@@ -375,8 +375,8 @@ ENVIRONMENTS: dict[str, EnvironmentRow] = {
             heuristic="seqrl.environments.gamble:always_keep",
             tiers=_noisy(0.9, 0.5, 0.0),
             observation_names=(
-                *(f"{i} rounds played" for i in range(6)),
-                *("no bet", "bet lost", "bet won"),
+                *(f"rounds played: {i}" for i in range(6)),
+                *("last bet: none", "last bet: lost", "last bet: won"),
             ),
             action_names=("keep", "bet"),
             luck="A bet pays −0.2 on average and keeping pays 1, but the highest returns of the data are those of "

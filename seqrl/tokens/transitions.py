@@ -14,7 +14,7 @@ One-hot groups of observations and discrete actions are one token with a bin for
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -127,7 +127,11 @@ def transition_layout(facts: DatasetFacts) -> TransitionLayout:
     if observation.kind in ("discrete", "multi_discrete") and sum(observation.categories) == observation.size:
         first = 0
         for group, categories in enumerate(observation.categories):
-            name = "state" if len(observation.categories) == 1 else f"state {group}"
+            name = "state"
+            if len(observation.categories) > 1:
+                name = shared_words(observation.names[first : first + categories])
+                taken = [dimension.name for dimension in dimensions]
+                name = name if name and name not in taken else f"state {group}"
             dimensions.append(TokenDimension(name, "observation", first, categories, one_hot=True))
             first += categories
     else:
@@ -137,6 +141,22 @@ def transition_layout(facts: DatasetFacts) -> TransitionLayout:
         dimensions.append(TokenDimension(name, "action", d, None if action.kind == "box" else action.categories[d]))
     dimensions += [TokenDimension("reward", "reward"), TokenDimension("value", "value")]
     return TransitionLayout(tuple(dimensions), observation.size, action.kind)
+
+
+def shared_words(names: Sequence[str]) -> str:
+    """What a one-hot group is called: the words that the names of its values begin with.
+
+    >>> shared_words(["last bet: lost", "last bet: won"]), shared_words(["key is 0", "key is 1"])
+    ('last bet', 'key')
+    >>> shared_words(["row 1"]), shared_words(["left", "right"])
+    ('row 1', '')
+    """
+    words: list[str] = []
+    for column in zip(*(name.split() for name in names), strict=False):
+        if len(set(column)) > 1:
+            break
+        words.append(column[0])
+    return " ".join(words).removesuffix(" is").rstrip(":")
 
 
 @dataclass(frozen=True)

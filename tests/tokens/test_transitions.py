@@ -219,3 +219,14 @@ def test_reconstruction_error_falls_with_more_bins_and_is_exact_for_few_values()
     assert set(errors) == {"uniform", "quantile"}
     assert all((np.diff(curve) < 0).all() for curve in errors.values())
     assert error_by_bins(rng.integers(0, 5, 100), [5])["quantile"][0] == 0
+
+
+def test_groups_of_categories_are_called_what_their_values_share():
+    def names(*values):
+        groups = SpaceFacts(kind="multi_discrete", size=4, shape=(4,), names=values, categories=(2, 2))
+        return [dimension.name for dimension in transition_layout(make_facts(groups, discrete(2))).dimensions[:2]]
+
+    assert names("key: lost", "key: found", "room 1", "room 2") == ["key", "room"]
+    assert names("lost", "found", "room 1", "room 2") == ["state 0", "room"]
+    assert names("room 1", "room 2", "room 3", "room 4") == ["room", "state 1"]
+    assert names() == ["state 0", "state 1"]
