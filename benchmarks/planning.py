@@ -21,7 +21,7 @@ from benchmarks.plain_trajectory import PlainTrajectoryTransformer, plain_plan
 from seqrl.config import DatasetFacts, PlanningSpec, ReturnSummary, SpaceFacts, TrajectoryTransformerSpec
 from seqrl.models.trajectory_transformer import TrajectoryTransformer
 from seqrl.planning import History, Planner, PlanNoise
-from seqrl.store.columns import TAIL_ROWS, Columns
+from seqrl.store.columns import TAIL_ROWS, Columns, spans_of
 
 OBSERVATIONS, ACTIONS, BINS, CONTEXT = 17, 6, 100, 10
 TRANSITION = OBSERVATIONS + ACTIONS + 2
@@ -53,7 +53,13 @@ def random_columns(steps: int = 2000, episodes: int = 2) -> Columns:
         observation_std=(1.0,) * OBSERVATIONS,
         content_hash="",
     )
-    table = {"start": np.append(0, ends[:-1]), "end": ends, "terminated": False, "truncated": True}
+    table = {
+        "start": np.append(0, ends[:-1]),
+        "end": ends,
+        "terminated": False,
+        "truncated": True,
+        "achieved_return": 0.0,
+    }
     return Columns(
         folder=Path("."),
         facts=facts,
@@ -61,7 +67,7 @@ def random_columns(steps: int = 2000, episodes: int = 2) -> Columns:
         actions=rng.normal(size=(padded, ACTIONS)).astype(np.float32),
         rewards=rng.normal(size=padded),
         final_observations=np.zeros((episodes, OBSERVATIONS), np.float32),
-        episodes=pd.DataFrame(table),
+        spans=spans_of(pd.DataFrame(table)),
     )
 
 

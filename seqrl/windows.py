@@ -287,12 +287,11 @@ class Windows(WindowSource[WindowBatch]):
     def __init__(
         self, columns: Columns, context_length: int, *, discount: float = 1.0, episodes: np.ndarray | None = None
     ) -> None:
-        table = columns.episodes
-        chosen = table if episodes is None else table.iloc[episodes]
-        super().__init__(WindowIndex(chosen["start"].to_numpy(), chosen["end"].to_numpy()), context_length)
+        chosen = columns.spans if episodes is None else columns.spans[episodes]
+        super().__init__(WindowIndex(chosen["start"], chosen["end"]), context_length)
         self.returns_to_go = np.zeros(columns.steps + TAIL_ROWS, dtype=np.float32)
         self.returns_to_go[: columns.steps] = returns_to_go(
-            columns.rewards[: columns.steps], table["end"].to_numpy(), discount
+            columns.rewards[: columns.steps], columns.spans["end"], discount
         )
         columns_as_read = (columns.observations, columns.actions, self.returns_to_go)
         self._views: list[FileWindows | MemoryWindows] = [

@@ -8,7 +8,7 @@ import torch
 
 from seqrl.config import DatasetFacts, ReturnSummary, SpaceFacts, TrajectoryTransformerSpec
 from seqrl.models.trajectory_transformer import TrajectoryTransformer
-from seqrl.store.columns import TAIL_ROWS, Columns
+from seqrl.store.columns import TAIL_ROWS, Columns, spans_of
 
 
 def make_facts(observations: int, action: SpaceFacts, environment: str | None = None, **changes) -> DatasetFacts:
@@ -68,12 +68,13 @@ def make_columns(observations: int = 2, action: SpaceFacts | None = None, seed: 
             "start": ends - lengths,
             "end": ends,
             "length": lengths,
+            "achieved_return": [rewards[end - length : end].sum() for end, length in zip(ends, lengths, strict=True)],
             "terminated": [True, False] * 3,
             "truncated": [False, True] * 3,
         }
     )
     facts = make_facts(observations, action, **changes)
-    return Columns(Path("."), facts, values, actions, rewards, values[:6], episodes)
+    return Columns(Path("."), facts, values, actions, rewards, values[:6], spans_of(episodes), episodes)
 
 
 def make_model(columns: Columns, sharpness: float = 20.0, seed: int = 0, **settings) -> TrajectoryTransformer:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from seqrl.config import DatasetFacts, ReturnSummary, SpaceFacts
-from seqrl.store.columns import TAIL_ROWS, Columns
+from seqrl.store.columns import TAIL_ROWS, Columns, spans_of
 
 SPACES = {
     "discrete": SpaceFacts(kind="discrete", size=1, shape=(), names=("a",), categories=(3,)),
@@ -64,6 +64,7 @@ def make_columns(lengths=(4, 20, 1, 9, 16), action: str = "discrete", seed: int 
     starts = ends - lengths
     achieved = [rewards[start:end].sum() for start, end in zip(starts, ends, strict=True)]
     table = {"episode": range(len(ends)), "start": starts, "end": ends, "length": lengths, "achieved_return": achieved}
+    table = pd.DataFrame(table | {"terminated": False})
     facts = {"episodes": len(ends), "steps": steps, "max_length": max(lengths)} | changes
     return Columns(
         folder=Path("nowhere"),
@@ -72,5 +73,6 @@ def make_columns(lengths=(4, 20, 1, 9, 16), action: str = "discrete", seed: int 
         actions=actions,
         rewards=rewards,
         final_observations=np.zeros((len(ends), 3), np.float32),
-        episodes=pd.DataFrame(table),
+        spans=spans_of(table),
+        table=table,
     )

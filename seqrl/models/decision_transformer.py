@@ -79,7 +79,7 @@ class ActionTransformer(ActionModel):
     def eligible_episodes(cls, spec: DecisionTransformerSpec | BehaviourCloningSpec, columns: Columns) -> np.ndarray:
         """All episodes; for %BC the best by undiscounted return."""
         fraction = spec.top_fraction if isinstance(spec, BehaviourCloningSpec) else 1.0
-        return top_episodes(columns.episodes["achieved_return"].to_numpy(), fraction)
+        return top_episodes(columns.spans["achieved_return"], fraction)
 
     def batches(self, columns: Columns, episodes: np.ndarray) -> Windows:
         """Training windows of these episodes."""
@@ -292,7 +292,7 @@ class DecisionTransformer(ActionTransformer):
         """A model with fresh weights for a dataset; a return head knows the returns-to-go of ``episodes``."""
         model = super().from_columns(spec, columns, episodes, seed)
         if model.return_head is not None:
-            ends = columns.episodes["end"].to_numpy()
+            ends = columns.spans["end"]
             every = returns_to_go(columns.rewards[: columns.steps], ends, spec.discount)
             learnt = np.isin(np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0)), episodes)
             model.return_head.set_span(float(every[learnt].min()), float(every[learnt].max()))

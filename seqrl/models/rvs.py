@@ -58,7 +58,7 @@ class RvsNetwork(ActionModel):
     @classmethod
     def eligible_episodes(cls, spec: RvsSpec, columns: Columns) -> np.ndarray:
         """All episodes."""
-        return np.arange(len(columns.episodes))
+        return np.arange(len(columns.spans))
 
     def batches(self, columns: Columns, episodes: np.ndarray) -> Windows:
         """Single steps of these episodes."""

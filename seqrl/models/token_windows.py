@@ -58,27 +58,27 @@ class TokenWindows(WindowSource[TokenBatch]):
         *,
         discount: float,
     ) -> None:
-        table = columns.episodes
-        super().__init__(WindowIndex(table["start"].to_numpy(), table["end"].to_numpy()), context_length)
+        spans = columns.spans
+        super().__init__(WindowIndex(spans["start"], spans["end"]), context_length)
         self.tokens = dataset_tokens(
             tokenizer,
             columns.observations,
             columns.actions,
             columns.rewards,
-            table["end"].to_numpy(),
-            table["terminated"].to_numpy(),
+            spans["end"],
+            spans["terminated"],
             discount=discount,
             tail=context_length,
             folder=columns.folder,
         )
         self._windows, self._resident = MemoryWindows(self.tokens, context_length), Resident(self.tokens)
-        self._table = table
+        self._spans = spans
 
     def subset(self, episodes: np.ndarray) -> TokenWindows:
         """Windows of some episodes only; the tokens are shared."""
-        chosen = self._table.iloc[episodes]
+        chosen = self._spans[episodes]
         other = copy(self)
-        other.index = WindowIndex(chosen["start"].to_numpy(), chosen["end"].to_numpy())
+        other.index = WindowIndex(chosen["start"], chosen["end"])
         return other
 
     def gather(self, places: Places) -> TokenBatch:

@@ -130,7 +130,7 @@ class TrajectoryTransformer(nn.Module):
     @classmethod
     def eligible_episodes(cls, spec: TrajectoryTransformerSpec, columns: Columns) -> np.ndarray:
         """All episodes: a model of the world learns from good and bad ones alike."""
-        return np.arange(len(columns.episodes))
+        return np.arange(len(columns.spans))
 
     def reset(self, generator: torch.Generator) -> None:
         """Fresh weights from the generator."""
@@ -143,14 +143,13 @@ class TrajectoryTransformer(nn.Module):
 
     def fit(self, columns: Columns, episodes: np.ndarray | None = None) -> None:
         """Make the bins from a dataset, or from some of its episodes."""
-        table = columns.episodes
         tokenizer = fit_tokenizer(
             self.layout,
             columns.observations,
             columns.actions,
             columns.rewards,
-            table["end"].to_numpy(),
-            table["terminated"].to_numpy(),
+            columns.spans["end"],
+            columns.spans["terminated"],
             bins=self.spec.bins,
             strategy=self.spec.strategy,
             discount=self.discount,

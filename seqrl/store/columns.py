@@ -28,6 +28,11 @@ VERSION = 1
 
 _STEP_COLUMNS = ("observations", "actions", "rewards")
 _COLUMNS = (*_STEP_COLUMNS, "final_observations")
+_SPANS_NAME = "spans.npy"
+
+
+SPAN = np.dtype([("start", "i8"), ("end", "i8"), ("achieved_return", "f8"), ("terminated", "?")])
+"""One episode: its first row, the one past its last, what it paid (reward units), whether it ended by itself."""
 
 
 class ColumnsMissing(FileNotFoundError):
@@ -55,8 +60,9 @@ class Columns:
             (N + TAIL_ROWS, A) float32. Discrete values count from zero, whatever the space starts at.
         rewards: (N + TAIL_ROWS,) float64, reward units.
         final_observations: (E, *observation), the observation after the last step of each episode.
-        episodes: (E rows) episode, start, end (one past the last step), length, achieved_return, terminated,
-            truncated, tier, policy, epsilon, noise_std, seed.
+        spans: (E,) with the fields of `SPAN`: what training needs to know of the episodes. The whole table is
+            `episodes`; the library that reads it takes more memory than most trainings.
+        table: what `episodes` gives, if it does not lie in the folder.
     """
 
     folder: Path
@@ -65,7 +71,17 @@ class Columns:
     actions: np.ndarray
     rewards: np.ndarray
     final_observations: np.ndarray
-    episodes: pd.DataFrame
+    spans: np.ndarray
+    table: pd.DataFrame | None = None
+
+    @cached_property
+    def episodes(self) -> pd.DataFrame:
+        """E rows: episode, start, end (one past the last step), length, achieved_return, terminated, truncated, tier,
+        policy, epsilon, noise_std, seed.
+        """
+        import pandas as pd
+
+        return self.table if self.table is not None else pd.read_parquet(self.folder / "episodes.parquet")
 
     @property
     def steps(self) -> int:
@@ -79,8 +95,6 @@ class Columns:
         Raises:
             ColumnsMissing: if there are none, or of another version.
         """
-        import pandas as pd  # a third of a second, which a worker that only acts does not need
-
         folder = Path(folder)
         try:
             header = json.loads((folder / "columns.json").read_text())
@@ -94,7 +108,7 @@ class Columns:
         return cls(
             folder=folder,
             facts=DatasetFacts.model_validate(header["facts"]),
-            episodes=pd.read_parquet(folder / "episodes.parquet"),
+            spans=_spans(folder),
             **arrays,
         )
 
@@ -118,9 +132,9 @@ class Columns:
         Raises:
             IndexError: if there is no such episode.
         """
-        if not 0 <= index < len(self.episodes):
-            raise IndexError(f"episode is {index} but there are {len(self.episodes)}; choose 0 to less than that")
-        start, end = (int(self.episodes[column].iat[index]) for column in ("start", "end"))
+        if not 0 <= index < len(self.spans):
+            raise IndexError(f"episode is {index} but there are {len(self.spans)}; choose 0 to less than that")
+        start, end = (int(self.spans[name][index]) for name in ("start", "end"))
         self.resident.touch(end - start)
         observations = np.concatenate([self.observations[start:end], self.final_observations[index : index + 1]])
         return Episode(observations, self.actions[start:end], self.rewards[start:end])
@@ -239,7 +253,27 @@ class ColumnsWriter:
         self._stack.close()
         import pandas as pd
 
-        pd.DataFrame(self._rows).to_parquet(self.folder / "episodes.parquet", index=False)
+        table = pd.DataFrame(self._rows)
+        table.to_parquet(self.folder / "episodes.parquet", index=False)
+        np.save(self.folder / _SPANS_NAME, spans_of(table))
+
+
+def spans_of(table: pd.DataFrame) -> np.ndarray:
+    """(E,) of `SPAN` from a table of episodes."""
+    spans = np.empty(len(table), SPAN)
+    for name in SPAN.names or ():
+        spans[name] = table[name]
+    return spans
+
+
+def _spans(folder: Path) -> np.ndarray:
+    """As written, or from the table where the columns are older than this file."""
+    try:
+        return np.load(folder / _SPANS_NAME)
+    except FileNotFoundError:
+        import pandas as pd
+
+        return spans_of(pd.read_parquet(folder / "episodes.parquet"))
 
 
 def write_facts(folder: Path, facts: DatasetFacts) -> None:

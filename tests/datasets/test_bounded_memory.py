@@ -10,7 +10,7 @@ import pytest
 
 from seqrl.datasets.statistics import observation_moments
 from seqrl.mapped import Resident
-from seqrl.store.columns import TAIL_ROWS, Columns
+from seqrl.store.columns import TAIL_ROWS, Columns, spans_of
 from seqrl.tokens import dataset_tokens, fit_tokenizer, fitting, transition_layout, transitions
 from seqrl.windows import Windows
 from tests.trajectories import box, make_facts
@@ -36,9 +36,19 @@ def columns(tmp_path, monkeypatch):
         arrays[name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
         del array
     starts = np.arange(0, ROWS, LENGTH)
-    episodes = pd.DataFrame({"start": starts, "end": starts + LENGTH, "length": LENGTH})
+    episodes = pd.DataFrame(
+        {"start": starts, "end": starts + LENGTH, "length": LENGTH, "achieved_return": 0, "terminated": False}
+    )
     rewards = np.zeros(ROWS + TAIL_ROWS)
-    return Columns(folder=tmp_path, facts=None, episodes=episodes, rewards=rewards, final_observations=None, **arrays)
+    return Columns(
+        folder=tmp_path,
+        facts=None,
+        spans=spans_of(episodes),
+        table=episodes,
+        rewards=rewards,
+        final_observations=None,
+        **arrays,
+    )
 
 
 def test_windows_give_pages_back_and_still_hold_the_data(columns):
