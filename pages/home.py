@@ -21,8 +21,7 @@ IDEA = (
     "The reward that is still to come is called the **return-to-go**, $\\hat R_t$."
 )
 
-NARROWEST = 340
-"""Pixels of a column: on a projector, too, films and chart are seen without scrolling."""
+NARROWEST = 340  # pixels of a column: on a projector, too, films and chart are seen without scrolling
 
 
 def shown_sweep() -> SweepRow | None:

@@ -5,12 +5,27 @@ function whenLoaded(callback, tries = 0) {
   else if (tries < 1500) setTimeout(() => whenLoaded(callback, tries + 1), 20);
 }
 
-// A chart on equal axes is a square: in a narrow column it becomes lower instead of empty above and below.
+// A chart on equal axes is a square: in a narrow column it becomes lower instead of empty above and below, and the names
+// at the ends of its lines, which were spread for its full height, are spread again.
 function fit(layout, width) {
-  if (!layout.yaxis || !layout.yaxis.scaleanchor || !width) return layout.height;
-  const [bottom, top] = layout.yaxis.domain || [0, 1];
+  if (!layout.yaxis || !layout.yaxis.scaleanchor || !width) return;
+  const [bottom, top] = layout.yaxis.domain || [0, 1], full = layout.height;
   const plot = width - 62 - ((layout.margin && layout.margin.r) || 16);
-  return Math.round(Math.min(layout.height, Math.max(240, plot / (top - bottom) + 76)));
+  layout.height = Math.round(Math.min(full, Math.max(240, plot / (top - bottom) + 76)));
+  if (layout.height < full) spread(layout, (layout.height - 76) * (top - bottom));
+}
+
+function spread(layout, pixels) {
+  const [low, high] = layout.yaxis.range, names = (layout.annotations || []).filter((one) => one.name?.startsWith("end of "));
+  if (!names.length) return;
+  const gap = (1.3 * names[0].font.size * (high - low)) / pixels;
+  names.sort((one, other) => one.y - other.y);
+  names.forEach((one, at) => { if (at) one.y = Math.max(one.y, names[at - 1].y + gap); });
+  names.toReversed().forEach((one, at, down) => { one.y = Math.min(one.y, at ? down[at - 1].y - gap : high - gap / 2); });
+  for (const line of layout.shapes || []) {
+    const own = names.find((one) => one.name === line.name);
+    if (own) line.y1 = own.y;
+  }
 }
 
 // Plotly keeps a zoom only while the figure's own ranges stay the same, and those of a live curve grow:
@@ -52,9 +67,9 @@ export default function (component) {
     if (state.figure === data.figure) return;
     state.figure = data.figure;
     const figure = JSON.parse(data.figure);
-    state.height = figure.layout.height;
     applyZoom(state, figure.layout);
-    figure.layout.height = fit(figure.layout, element.clientWidth);
+    state.width = element.clientWidth;
+    fit(figure.layout, state.width);
     const config = {
       responsive: true,
       displaylogo: false,
@@ -66,11 +81,13 @@ export default function (component) {
     element.style.minHeight = figure.layout.height + "px";
     if (!state.observer) {
       state.observer = new ResizeObserver(() => {
-        const height = fit({ ...element.layout, height: state.height }, element.clientWidth);
-        if (element.layout && Math.abs(height - element.layout.height) > 4) {
-          element.style.minHeight = height + "px";
-          Plotly.relayout(element, { height });
-        }
+        if (!element.layout || Math.abs(element.clientWidth - state.width) < 4) return;
+        const { layout } = JSON.parse(state.figure);
+        applyZoom(state, layout);
+        state.width = element.clientWidth;
+        fit(layout, state.width);
+        element.style.minHeight = layout.height + "px";
+        Plotly.react(element, element.data, layout);
       });
       state.observer.observe(element);
     }

@@ -35,7 +35,8 @@ _PAGE_CSS = """
   padding-right: clamp(1.25rem, 3vw, 3.5rem);
 }
 h1 { padding-top: 0; }
-.st-key-seqrl_plotly { position: absolute; }
+[data-testid="stPageLink"] p { white-space: normal; }
+.st-key-seqrl_plotly { position: absolute; width: 0; overflow: hidden; }
 @media (max-width: 1200px) {
   section[data-testid="stSidebar"][data-collapsed="false"] { width: 14rem !important; min-width: 14rem !important; }
 }
@@ -45,6 +46,7 @@ _PRESENT_CSS = """
 <style>
 html { font-size: 20px; }
 section[data-testid="stSidebar"], header[data-testid="stHeader"] { display: none; }
+[data-testid="stMainBlockContainer"] { padding-top: 1rem; }
 h2 { font-size: 28px !important; font-weight: 400 !important; }
 .st-key-present-corner { position: fixed; right: 1rem; bottom: 0.5rem; z-index: 100; width: auto; }
 </style>

@@ -149,7 +149,8 @@ def add_end_labels(
 ) -> None:
     """Write names in the right margin, each at the height of its line's end, spread so that none overlap.
 
-    A hairline joins a name with a line that ends far away or at another height.
+    A hairline joins a name with a line that ends far away or at another height. The page knows both by their name, and
+    spreads them again where it has to draw the chart smaller (`charts.js`).
 
     Args:
         figure: gets annotations and shapes.
@@ -172,9 +173,11 @@ def add_end_labels(
             ends = {"y0": 10**label.y if log else label.y, "y1": 10**height if log else height}
             line = {"color": label.colour, "width": 1, "dash": "dot"}
             figure.add_shape(
-                type="line", x0=label.x, x1=right, line=line, opacity=0.6, layer="below", xref=xref, yref=yref, **ends
-            )
+                type="line", x0=label.x, x1=right, line=line, opacity=0.6, layer="below", xref=xref, yref=yref,
+                name=f"end of {label.text}", **ends,
+            )  # fmt: skip
         font = {"size": style.sizes.font, "color": label.colour}
         figure.add_annotation(
-            x=right, y=height, text=shorten(label.text), font=font, xanchor="left", xshift=8, xref=xref, yref=yref
-        )
+            x=right, y=height, text=shorten(label.text), font=font, xanchor="left", xshift=8, xref=xref, yref=yref,
+            name=f"end of {label.text}",
+        )  # fmt: skip
