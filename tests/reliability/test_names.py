@@ -136,11 +136,7 @@ def planned():
         TrainJob(spec=run_spec("new")),
         ReturnSweepJob(spec=sweep_spec("new", runs=("run",))),
         BeamSweepJob(spec=BeamSweepSpec(name="new", runs=("run",))),
-        ScheduleSweepJob(
-            spec=ScheduleSweepSpec(
-                name="new", runs=("run",), schedules=(), origin=Origin(sweep="sweep", episode_id=0, step=0)
-            )
-        ),
+        ScheduleSweepJob(spec=ScheduleSweepSpec(name="new", runs=("run",), schedules=(), origin=origin)),
         RenderJob(spec=RenderSpec(sweep="sweep", episode_id=0)),
         PolicyJob(spec=PolicySpec(name="new", environment="CartPole-v1")),
         DownloadJob(spec=DownloadSpec(name="new", minari_id="a/b-v0")),
