@@ -70,11 +70,11 @@ def write_link(sweep: str, episode: int, beside: list[int], step: int) -> None:
     link = (sweep, str(episode), ",".join(map(str, beside)), str(step))
     st.session_state["lab.link"] = link
     told = dict(zip(_LINK, link, strict=True))
-    # One change at most: the browser remembers each as a place to go back to.
-    if any(not value and name in st.query_params for name, value in told.items()):
-        kept = {name: value for name, value in st.query_params.to_dict().items() if name not in told}
-        st.query_params.from_dict(kept | {name: value for name, value in told.items() if value})
-    elif any(value and st.query_params.get(name) != value for name, value in told.items()):
+    for name in told:
+        if not told[name] and name in st.query_params:
+            del st.query_params[name]
+    if any(value and st.query_params.get(name) != value for name, value in told.items()):
+        # All at once: the browser remembers each change as a place to go back to.
         st.query_params.update({name: value for name, value in told.items() if value})
 
 

@@ -48,7 +48,9 @@ html { font-size: 20px; }
 section[data-testid="stSidebar"], header[data-testid="stHeader"] { display: none; }
 [data-testid="stMainBlockContainer"] { padding-top: 1rem; }
 h2 { font-size: 28px !important; font-weight: 400 !important; }
-.st-key-present-corner { position: fixed; right: 1rem; bottom: 0.5rem; z-index: 100; width: auto; }
+.st-key-present-corner { position: fixed; right: 0.75rem; bottom: 0.25rem; z-index: 100; width: auto; zoom: 0.7;
+  opacity: 0.35; border-radius: 0.5rem; background: var(--st-background-color, Canvas); }
+.st-key-present-corner:hover, .st-key-present-corner:focus-within { opacity: 1; }
 </style>
 """
 

@@ -93,6 +93,7 @@ def response(sweep: SweepRow, row: pd.Series, step: int, probe: EpisodeProbe) ->
             "What is varied",
             options,
             key="lab.varied",
+            bind="query-params",
             help="At this very moment, after exactly this history: what would the model do?",
         )
     if varied == RETURN_TO_GO:
@@ -178,9 +179,13 @@ def attention(sweep: SweepRow, row: pd.Series, step: int, probe: EpisodeProbe) -
         st.session_state["lab.head"] = names[-1]
     with controls():
         head = st.selectbox(
-            "Head", names, key="lab.head", help="Its row is framed, and read out in the sentence below."
+            "Head",
+            names,
+            key="lab.head",
+            bind="query-params",
+            help="Its row is framed, and read out in the sentence below.",
         )
-        whole = st.toggle("The whole window of this head", False, key="lab.whole")
+        whole = st.toggle("The whole window of this head", False, key="lab.whole", bind="query-params")
     place = names.index(head)
     tokens = seen.names if seen.kinds != seen.names else ()
     info = plots.attention_info(

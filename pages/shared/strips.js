@@ -1,12 +1,16 @@
 // Small charts below an episode's picture and on its time axis.
 const STRIP_HEIGHT = 62, BAND_HEIGHT = 18;
+// 1, or more where the page is shown to a room and its type is larger.
+const typeScale = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 16 || 1;
 
 // A strip draws its lines once for a width and a theme; a step only moves the cursor and the numbers over it.
 class StripView {
   constructor(strip, length, figure, seek) {
     Object.assign(this, { strip, length });
     this.canvas = make("canvas", "strip");
-    this.height = strip.rows.length ? 22 + BAND_HEIGHT * Math.min(strip.rows.length, 6) : STRIP_HEIGHT;
+    this.scale = typeScale();
+    const bands = 22 + BAND_HEIGHT * Math.min(strip.rows.length, 6);
+    this.height = Math.round(this.scale * (strip.rows.length ? bands : STRIP_HEIGHT));
     this.canvas.style.height = `${this.height}px`;
     this.canvas.setAttribute("role", "img");
     this.canvas.setAttribute("aria-label", `${strip.title} over the steps of the episode`);
@@ -26,10 +30,10 @@ class StripView {
     const still = new OffscreenCanvas(width * ratio, this.height * ratio), pen = still.getContext("2d");
     pen.scale(ratio, ratio);
     const ink = style.getPropertyValue("--st-text-color") || "#222", line = style.getPropertyValue("--st-border-color");
-    const top = 18, bottom = this.height - 2;
-    pen.font = `12px ${style.getPropertyValue("--st-font") || "sans-serif"}`;
+    const top = 18 * this.scale, bottom = this.height - 2;
+    pen.font = `${12 * this.scale}px ${style.getPropertyValue("--st-font") || "sans-serif"}`;
     pen.fillStyle = ink;
-    pen.fillText(this.strip.title, 0, 12);
+    pen.fillText(this.strip.title, 0, 12 * this.scale);
     if (this.strip.rows.length) this.drawBand(pen, width, top, bottom);
     else this.drawLines(pen, width, top, bottom, line);
     pen.strokeStyle = line || "#ccc";
@@ -108,7 +112,7 @@ class StripView {
     pen.fillRect(Math.min(from, width - 1.5), top, Math.max(1.5, Math.min(to, width) - from > 6 ? 1.5 : 0), bottom - top);
     pen.font = font;
     pen.textAlign = "right";
-    pen.fillText(this.reading(shown), width, 12);
+    pen.fillText(this.reading(shown), width, 12 * this.scale);
   }
 
   reading(step) {

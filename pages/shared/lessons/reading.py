@@ -54,9 +54,9 @@ def return_to_go(store: Store) -> Told:
 
 def three_requests(store: Store) -> Told:
     """Three episodes that were asked for different returns, side by side."""
-    recipe = "asking"
+    recipe, box = "asking", controls()
     if any(row.name == "demo/compare" and row.state == "succeeded" for row in store.sweeps()):
-        model = controls().segmented_control(
+        model = box.segmented_control(
             "Model",
             ["Decision Transformer", "Trajectory Transformer"],
             default="Decision Transformer",
@@ -72,13 +72,14 @@ def three_requests(store: Store) -> Told:
     targets = sorted(videos)
     chosen = targets
     if len(targets) > 3:
-        chosen = controls().multiselect(
+        chosen = box.multiselect(
             "Requests",
             targets,
             [targets[0], targets[len(targets) // 2], targets[-1]],
             format_func=number,
             max_selections=3,
             key="three.of",
+            bind="query-params",
         )
     rows = [data.episodes[data.episodes["episode_id"] == videos[target]].iloc[0] for target in sorted(chosen)]
     if not rows:
