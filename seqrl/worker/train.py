@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from seqrl.checkpoints import NoCheckpoint, TrainingState, load_training_state, save_checkpoint
 from seqrl.config import RunSpec
-from seqrl.datasets import BuildStopped, ensure_columns
 from seqrl.store import MetricRow
-from seqrl.store.columns import Columns
+from seqrl.store.columns import Columns, ColumnsMissing
 from seqrl.training import StepRecord, train
 from seqrl.worker.context import JobContext, Stopped
 from seqrl.worker.events import EventWriter
@@ -31,6 +30,11 @@ def run(context: JobContext, spec: RunSpec) -> None:
 
 
 def _columns(context: JobContext, spec: RunSpec) -> Columns:
+    try:
+        return Columns.open(context.store.columns_folder(spec.dataset))
+    except ColumnsMissing:
+        # what makes columns imports Minari, Gymnasium and pandas: 90 MB, which a training does not need
+        from seqrl.datasets import BuildStopped, ensure_columns
     try:
         return ensure_columns(
             context.store,
