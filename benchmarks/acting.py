@@ -8,17 +8,15 @@ on both sides.
 
 from __future__ import annotations
 
-import math
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from benchmarks.harness import Comparison, by_turns, compare, seconds
+from benchmarks.harness import Comparison, compare, growth, seconds
 from benchmarks.plain import PlainDecisionTransformer, play_one
 from seqrl.config import BehaviourSpec, DatasetSpec, DecisionTransformerSpec, ReturnSweepSpec, RunSpec, TrainingSpec
 from seqrl.datasets import build
@@ -159,7 +157,7 @@ def lockstep_rate(actor: Actor, environments: int, threads: int) -> Callable[[],
     return measure
 
 
-def growth(actor: Actor, threads: int) -> Comparison:
+def growth_with_episodes(actor: Actor, threads: int) -> Comparison:
     """Exponent of sweep time against episodes per target."""
     torch.set_num_threads(threads)
     sizes = (4, 8, 16, 32)
@@ -169,11 +167,7 @@ def growth(actor: Actor, threads: int) -> Comparison:
         sweep = ReturnSweepSpec(**spec, episodes=size)
         return lambda: seconds(lambda: list(return_sweep(sweep, {"dt": actor})))
 
-    figures = by_turns({str(size): timed(size) for size in sizes}, rounds=1)
-    exponent = np.polyfit([math.log(size) for size in sizes], [math.log(min(v)) for v in figures.values()], 1)[0]
-    return Comparison(
-        "DT sweep time against episodes", "exponent", float(exponent), runs=figures, notes="seconds; none above 1.05"
-    )
+    return growth("DT sweep time against episodes", {size: timed(size) for size in sizes}, rounds=2)
 
 
 def measure() -> list[Comparison]:
@@ -201,5 +195,5 @@ def measure() -> list[Comparison]:
         compare(
             "DT, HalfCheetah-v5, 64 environments, their own time taken off", "steps/s", "seqrl", variants, at_least=30
         ),
-        growth(narrow, threads),
+        growth_with_episodes(narrow, threads),
     ]

@@ -7,6 +7,7 @@ module of this package with a function ``measure() -> list[Comparison]``.
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -79,6 +80,14 @@ def seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+def growth(what: str, variants: Mapping[int, Callable[[], float]], rounds: int = 3) -> Comparison:
+    """A line with the exponent by which seconds grow with a size: size → how long it takes, the best of the rounds."""
+    figures = by_turns({str(size): variant for size, variant in variants.items()}, rounds)
+    times = [math.log(min(values)) for values in figures.values()]
+    slope, _ = statistics.linear_regression([math.log(size) for size in variants], times)
+    return Comparison(what, "exponent", slope, runs=figures, notes="seconds", at_most=1.05)
 
 
 def table(comparisons: Sequence[Comparison]) -> str:

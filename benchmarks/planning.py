@@ -7,7 +7,6 @@ the same ten one after the other.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.harness import Comparison, by_turns, compare
+from benchmarks.harness import Comparison, compare, growth
 from benchmarks.plain_trajectory import PlainTrajectoryTransformer, plain_plan
 from seqrl.config import DatasetFacts, PlanningSpec, ReturnSummary, SpaceFacts, TrajectoryTransformerSpec
 from seqrl.models.trajectory_transformer import TrajectoryTransformer
@@ -119,15 +118,14 @@ def plain_rate(planning: PlanningSpec) -> Callable[[], float]:
     return measure
 
 
-def growth(values: tuple[int, ...], spec_of: Callable[[int], PlanningSpec], what: str) -> Comparison:
+def growth_with(values: tuple[int, ...], spec_of: Callable[[int], PlanningSpec], what: str) -> Comparison:
     """Exponent of planning time against one setting."""
-    variants = {str(value): our_rate(spec_of(value), 1, 1) for value in values}
-    figures = {name: [1 / rate for rate in rates] for name, rates in by_turns(variants, rounds=3).items()}
-    times = [math.log(min(seconds)) for seconds in figures.values()]
-    exponent = np.polyfit([math.log(value) for value in values], times, 1)[0]
-    return Comparison(
-        f"TT planning time against {what}", "exponent", float(exponent), runs=figures, notes="seconds; none above 1.05"
-    )
+
+    def timed(value: int) -> Callable[[], float]:
+        rate = our_rate(spec_of(value), 1, 1)
+        return lambda: 1 / rate()
+
+    return growth(f"TT planning time against {what}", {value: timed(value) for value in values})
 
 
 def measure() -> list[Comparison]:
@@ -145,6 +143,8 @@ def measure() -> list[Comparison]:
             {"seqrl": our_rate(planning, 10, 1)} | plain,
             at_least=35,
         ),
-        growth((8, 16, 32, 64, 128), lambda width: planning.model_copy(update={"beam_width": width}), "beam width"),
-        growth((2, 3, 4, 5), lambda horizon: planning.model_copy(update={"horizon": horizon}), "horizon"),
+        growth_with(
+            (8, 16, 32, 64, 128), lambda width: planning.model_copy(update={"beam_width": width}), "beam width"
+        ),
+        growth_with((2, 3, 4, 5), lambda horizon: planning.model_copy(update={"horizon": horizon}), "horizon"),
     ]

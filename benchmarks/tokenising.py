@@ -7,12 +7,11 @@ numbers that are not finite; ours does both.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.harness import Comparison, by_turns, compare, seconds
+from benchmarks.harness import Comparison, compare, growth, seconds
 from seqrl.tokens import Discretizer, fit_discretizer
 
 ROWS, DIMENSIONS, BINS = 1_000_000, 25, 100
@@ -33,17 +32,14 @@ def search_rate(bins: Discretizer, columns: list[np.ndarray]) -> Callable[[], fl
     return lambda: sum(map(len, columns)) / 1e6 / seconds(search)
 
 
-def growth() -> Comparison:
+def growth_with_rows() -> Comparison:
     """Exponent of the time against the number of rows."""
     sizes = (10_000, 100_000, 1_000_000)
     rng = np.random.default_rng(0)
     table = rng.normal(size=(sizes[-1], 5)).astype(np.float32)
     bins = fit_discretizer(table[: sizes[0]], BINS)
-    variants = {str(size): lambda size=size: seconds(lambda: bins.encode(table[:size])) for size in sizes}
-    figures = by_turns(variants, rounds=3)
-    times = [math.log(min(values)) for values in figures.values()]
-    exponent = float(np.polyfit([math.log(size) for size in sizes], times, 1)[0])
-    return Comparison("tokenising time against rows", "exponent", exponent, runs=figures, notes="seconds")
+    variants = {size: lambda size=size: seconds(lambda: bins.encode(table[:size])) for size in sizes}
+    return growth("tokenising time against rows", variants)
 
 
 def measure() -> list[Comparison]:
@@ -67,4 +63,4 @@ def measure() -> list[Comparison]:
             at_least=1 / 1.5,
         )
         lines.append(line)
-    return [*lines, growth()]
+    return [*lines, growth_with_rows()]

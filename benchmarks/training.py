@@ -18,9 +18,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from benchmarks.harness import Comparison, compare, seconds
+from benchmarks.harness import Comparison, compare, growth, seconds
 from seqrl.config import DatasetFacts, ReturnSummary, RunSpec, SpaceFacts
-from seqrl.store.columns import Columns, ColumnsWriter, write_facts
+from seqrl.store.columns import SPAN, TAIL_ROWS, Columns, ColumnsWriter, write_facts
 from seqrl.training.loop import Training
 from seqrl.windows import Windows
 
@@ -172,6 +172,26 @@ def per_second(work: Callable[[], object], times: int, amount: int) -> Callable[
     return lambda: times * amount / seconds(lambda: [work() for _ in range(times)])
 
 
+def growth_of_batches() -> Comparison:
+    """Exponent of the time of a batch against the steps of the dataset."""
+    sizes = tuple(10**power for power in range(3, 8))
+    rng = np.random.default_rng(0)
+    rows = sizes[-1] + TAIL_ROWS
+    observations, actions = (rng.standard_normal((rows, size), np.float32) for size in (4, 1))
+    rewards = np.ones(rows)
+
+    def timed(steps: int) -> Callable[[], float]:
+        spans = np.zeros(max(steps // LENGTH, 1), SPAN)
+        spans["start"] = np.arange(len(spans)) * LENGTH
+        spans["end"] = spans["start"] + LENGTH
+        parts = (column[: steps + TAIL_ROWS] for column in (observations, actions, rewards))
+        windows = Windows(Columns(Path(), None, *parts, observations[:0], spans), K)  # type: ignore[arg-type]
+        drawn = iter(range(10**9))
+        return lambda: seconds(lambda: [windows.sample(BATCH, 0, next(drawn)) for _ in range(DRAWS)]) / DRAWS
+
+    return growth("time of a DT batch against 10³ to 10⁷ steps of the dataset", {size: timed(size) for size in sizes})
+
+
 def measure() -> list[Comparison]:
     """Lines for training and for batches."""
     episodes = random_episodes()
@@ -193,4 +213,4 @@ def measure() -> list[Comparison]:
             rows.append(compare(what, "batches/s", "seqrl", variants, rounds=5, at_least=at_least))
         update_s = BATCH * K / rows[0].ours
         share = Comparison("a DT batch, of a bf16 update", "%", 100 / rows[-1].ours / update_s, at_most=2)
-    return [*rows, share]
+    return [*rows, share, growth_of_batches()]
