@@ -92,7 +92,7 @@ def progress(job_id: int, key: str, *, on_end: Callable[[JobRow], None] | None =
     @problems()
     def live() -> None:
         store = open_store()
-        jobs.advance(store)
+        jobs.reconcile(store)
         job = store.job(job_id)
         if job.ended:
             if on_end is not None:
@@ -181,7 +181,7 @@ def sidebar_status() -> None:
     @problems()
     def live() -> None:
         store = open_store()
-        jobs.advance(store)
+        jobs.reconcile(store)
         running, queued = store.jobs(states=("running",)), store.jobs(states=("queued",))
         for job in running[:3]:
             st.progress(min(1.0, job.progress), text=f":small[{doing(job)} {job.name}]")
