@@ -45,12 +45,17 @@ def nap(context):
 
 
 def stubborn(context):
-    """Ignore SIGTERM, with a child in the group and one that left it."""
+    """Ignore SIGTERM, with a child in the group and one that left it, which have a child each and ignore it too."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sleeper = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    sleeper = (
+        "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); grandchild = os.fork(); "
+        "grandchild and print(grandchild, flush=True); time.sleep(600)"
+    )
     for leaves in (False, True):
-        child = subprocess.Popen([sys.executable, "-c", sleeper], start_new_session=leaves)
+        command = [sys.executable, "-c", sleeper]
+        child = subprocess.Popen(command, start_new_session=leaves, stdout=subprocess.PIPE, text=True)
         note(context, f"child {child.pid}")
+        note(context, f"child {int(child.stdout.readline())}")
     fork = os.fork()
     if fork == 0:
         time.sleep(600)

@@ -128,7 +128,7 @@ def test_a_job_that_does_not_listen_is_ended_with_all_its_children(tiny, cancell
     job_id = begin(tiny, "stubborn-1")
     children = [int(line.split()[-1]) for line in notes(tiny) if "child" in line]
     everybody = [tiny.job(job_id).pid, *children]
-    assert len(everybody) == 4 and all(psutil.pid_exists(pid) for pid in everybody)
+    assert len(everybody) == 6 and all(psutil.pid_exists(pid) for pid in everybody)
     if canceller == "dies":  # and whoever looks after the grace sees to it
         tiny.set_job(job_id, 1, cancel_requested=tiny.now() - jobs.GRACE_S - 1)
         jobs.reconcile(tiny, BACKEND)

@@ -57,12 +57,13 @@ class Forked(LocalBackend):
         return self.pid > 0
 
     def kill_now(self):
-        """SIGKILL to the worker that was started last, and wait until it is gone."""
+        """SIGKILL to the worker that was started last, and wait until it is gone; whether it was still alive."""
         try:
             os.kill(self.pid, signal.SIGKILL)
         except ProcessLookupError:
-            return
+            return False
         self.join()
+        return True
 
     def join(self, timeout_s=120.0):
         """Wait for the worker that was started last."""

@@ -20,9 +20,25 @@ MODELS = {
     "tt": {"kind": "tt", "context_length": 4, "bins": 10},
 }
 STEPS = 60
+KILLS = {
+    "dt": (3, 20),
+    "bc": (3, 20),
+    "tt": (3, 20),
+    "rtg": (4, 60),
+    "beam": (4, 60),
+    "build": (5, 60),
+    "import": (4, 60),
+}
+"""What is killed → how often in ``make test`` and in ``make soak``; only kills that met a living worker count."""
 
 
-def training(model, name="run"):
+def test_there_are_as_many_kills_as_promised():
+    assert sum(quick for quick, _ in KILLS.values()) >= 25
+    assert sum(soak for _, soak in KILLS.values()) >= 300
+    assert min(KILLS[model][1] for model in MODELS) >= 20
+
+
+def training(model, name):
     return TrainJob(
         spec=run_spec(
             name,
@@ -36,13 +52,15 @@ def training(model, name="run"):
     )
 
 
-def beam(name="sweep"):
-    spec = BeamSweepSpec(name=name, runs=("tt",), widths=(1, 2), horizons=(1, 2), episodes=2, planning={"context": 2})
+def beam(name):
+    spec = BeamSweepSpec(
+        name=name, runs=("whole-tt",), widths=(1, 2), horizons=(1, 2), episodes=2, planning={"context": 2}
+    )
     return BeamSweepJob(spec=spec)
 
 
-def sweep(name="sweep"):
-    return ReturnSweepJob(spec=sweep_spec(name, runs=("dt",), targets=tuple(range(10, 60, 10)), episodes=2))
+def sweep(name):
+    return ReturnSweepJob(spec=sweep_spec(name, runs=("whole-dt",), targets=tuple(range(10, 60, 10)), episodes=2))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +77,7 @@ def prepared(built_home, tmp_path_factory, backend):
     shutil.copytree(built_home, home)
     store = Store(home)
     seconds = {}
-    whole = [*(training(model, model) for model in MODELS), sweep("whole-rtg"), beam("whole-beam")]
+    whole = [*(training(model, f"whole-{model}") for model in MODELS), sweep("whole-rtg"), beam("whole-beam")]
     for job in whole:
         started = time.monotonic()
         job_id = jobs.submit(store, job, backend).id
@@ -76,13 +94,28 @@ def fresh(prepared, home):
     return Store(home)
 
 
-def acknowledged(store, run):
+def acknowledged_run(store, run):
     """What a reader has seen of a run: its metric rows, and the step of its checkpoint."""
     rows = store.metric_rows(run) if store.has_run(run) else []
     try:
         return rows, load_training_state(store.run_folder(run)).step
     except NoCheckpoint:
         return rows, 0
+
+
+def assert_run_kept(store, run, seen):
+    rows, checkpoint = acknowledged_run(store, run)
+    assert rows[: len(seen[0])] == seen[0]
+    assert checkpoint >= seen[1]
+
+
+def acknowledged_sweep(store, sweep):
+    """The episodes that a reader has seen of a sweep."""
+    return store.sweep_episodes(sweep)
+
+
+def assert_sweep_kept(store, sweep, seen):
+    assert store.sweep_episodes(sweep)[: len(seen)].equals(seen)
 
 
 def assert_sound(store):
@@ -110,68 +143,103 @@ def assert_same_run(store, one, other):
     assert store.histograms(one) == store.histograms(other)
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_a_training_killed_again_and_again_ends_with_the_same_bits(prepared, fresh, backend, model, times, chance):
-    job_id = jobs.submit(fresh, training(model), backend).id
-    wanted, kills = times(3, 20), 0
-    while kills < wanted:
-        time.sleep(chance.uniform(0.02, prepared[1][model] / 2))
-        seen, checkpoint = acknowledged(fresh, "run")
-        backend.kill_now()
-        jobs.reconcile(fresh, NoBackend())
-        assert_sound(fresh)
-        now, later_checkpoint = acknowledged(fresh, "run")
-        known = [row for row in seen if row.step <= checkpoint]  # the rest is measured again after resuming
-        assert now[: len(known)] == known
-        assert later_checkpoint >= checkpoint
-        kills += 1
-        if fresh.job(job_id).state == "succeeded":  # it was faster: once more from the start
-            assert_same_run(fresh, "run", model)
-            fresh.truncate_metrics("run", -1)
-            shutil.rmtree(fresh.run_folder("run") / "checkpoint")
-            fresh.transition(job_id, ["succeeded"], "interrupted")
-        assert fresh.job(job_id).state in ("interrupted", "failed")
-        jobs.resume(fresh, job_id, backend)
-    backend.join()
-    assert fresh.job(job_id).state == "succeeded", jobs.log_tail(fresh, job_id)
-    assert_same_run(fresh, "run", model)
-
-
-@pytest.mark.parametrize("whole", ["whole-rtg", "whole-beam"])
-def test_a_sweep_killed_again_and_again_ends_with_the_same_episodes(prepared, fresh, backend, whole, times, chance):
-    job = sweep() if whole == "whole-rtg" else beam()
-    expected = fresh.sweep_episodes(whole)
-    job_id = jobs.submit(fresh, job, backend).id
-    for _ in range(times(4, 60)):
-        time.sleep(chance.uniform(0.0, prepared[1][whole]))
-        seen = fresh.sweep_episodes("sweep")
-        backend.kill_now()
-        jobs.reconcile(fresh, NoBackend())
-        assert_sound(fresh)
-        assert fresh.sweep_episodes("sweep")[: len(seen)].equals(seen)
-        if fresh.job(job_id).state == "succeeded":
-            break
-        jobs.resume(fresh, job_id, backend)
-    else:
-        backend.join()
-    assert fresh.job(job_id).state == "succeeded", jobs.log_tail(fresh, job_id)
-    key = [name for name in ("run", "decoding", "target", "width", "horizon", "episode") if name in expected]
+def assert_same_sweep(store, one, other):
+    tables = [store.sweep_episodes(name) for name in (one, other)]
+    key = [name for name in ("run", "decoding", "target", "width", "horizon", "episode") if name in tables[1]]
     measured = [*key, "seed", "achieved_return", "length", "terminated", "truncated"]
-    ours, theirs = (
-        table[measured].sort_values(key, ignore_index=True) for table in (fresh.sweep_episodes("sweep"), expected)
-    )
+    ours, theirs = (table[measured].sort_values(key, ignore_index=True) for table in tables)
     assert ours.equals(theirs)
 
 
-def test_a_killed_build_leaves_nothing_or_everything(store, backend, times, chance):
-    for number in range(times(8, 100)):
-        name = f"data-{number}"
-        job_id = jobs.submit(store, DatasetJob(spec=dataset_spec(name, episodes=2000)), backend).id
-        time.sleep(chance.uniform(0.0, 1.5))
-        backend.kill_now()
+def go_on(store, job_id, backend):
+    """Start a killed job again; one that was killed before it began has kept its place in the queue."""
+    if store.job(job_id).state == "queued":
+        jobs.advance(store, backend)
+    else:
+        assert store.job(job_id).state in ("interrupted", "failed")
+        jobs.resume(store, job_id, backend)
+
+
+def kill_again_and_again(store, backend, make, kills, seconds, chance, acknowledged, assert_kept):
+    """Jobs that are killed ``kills`` times in all, each resumed until it has succeeded.
+
+    Args:
+        make: a job of a name.
+        kills: how many kills must meet a living worker.
+        seconds: how long such a job takes.
+        acknowledged: what a reader has seen of the job's product, given store and name.
+        assert_kept: fails if any of that is gone.
+
+    Returns:
+        The names of what the jobs made.
+    """
+    names, done = [], 0
+    while done < kills:
+        names.append(f"victim-{len(names)}")
+        job_id = jobs.submit(store, make(names[-1]), backend).id
+        while done < kills:
+            time.sleep(chance.uniform(0.0, 0.8 * seconds))
+            seen = acknowledged(store, names[-1])
+            done += backend.kill_now()
+            jobs.reconcile(store, NoBackend())
+            assert_sound(store)
+            assert_kept(store, names[-1], seen)
+            if store.job(job_id).state == "succeeded":
+                break
+            go_on(store, job_id, backend)
+        backend.join()
+        assert store.job(job_id).state == "succeeded", jobs.log_tail(store, job_id)
+    print(f"{done} kills of {len(names)} jobs")
+    return names
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_training_killed_again_and_again_ends_with_the_same_bits(prepared, fresh, backend, model, times, chance):
+    def make(name):
+        return training(model, name)
+
+    kills, seconds = times(*KILLS[model]), prepared[1][f"whole-{model}"]
+    doors = (acknowledged_run, assert_run_kept)
+    for name in kill_again_and_again(fresh, backend, make, kills, seconds, chance, *doors):
+        assert_same_run(fresh, name, f"whole-{model}")
+
+
+@pytest.mark.parametrize("kind", ["rtg", "beam"])
+def test_a_sweep_killed_again_and_again_ends_with_the_same_episodes(prepared, fresh, backend, kind, times, chance):
+    make = sweep if kind == "rtg" else beam
+    kills, seconds = times(*KILLS[kind]), prepared[1][f"whole-{kind}"]
+    doors = (acknowledged_sweep, assert_sweep_kept)
+    for name in kill_again_and_again(fresh, backend, make, kills, seconds, chance, *doors):
+        assert_same_sweep(fresh, name, f"whole-{kind}")
+
+
+def kill_new_ones(store, backend, make, kills, chance):
+    """Kill ``kills`` jobs that cannot be resumed, each at some time of its life; yield name and job after each."""
+    started = time.monotonic()
+    jobs.submit(store, make("whole"), backend)
+    backend.join()
+    seconds = time.monotonic() - started
+    done = number = 0
+    while done < kills:
+        name, number = f"victim-{number}", number + 1
+        job_id = jobs.submit(store, make(name), backend).id
+        time.sleep(chance.uniform(0.0, seconds))
+        done += backend.kill_now()
         jobs.reconcile(store, NoBackend())
+        if store.job(job_id).state == "queued":  # killed before it began: it has lost nothing and goes on
+            jobs.advance(store, backend)
+            backend.join()
         assert_sound(store)
-        finished = store.job(job_id).state == "succeeded"
+        yield name, store.job(job_id)
+    print(f"{done} kills of {number} jobs")
+
+
+def test_a_killed_build_leaves_nothing_or_everything(store, backend, times, chance):
+    def make(name):
+        return DatasetJob(spec=dataset_spec(name, episodes=2000))
+
+    for name, job in kill_new_ones(store, backend, make, times(*KILLS["build"]), chance):
+        finished = job.state == "succeeded"
         assert finished == (name in [row.name for row in store.datasets()])
         assert finished == store.columns_folder(name).exists() == store.minari_dataset_folder(name).exists()
         if finished:
@@ -180,13 +248,11 @@ def test_a_killed_build_leaves_nothing_or_everything(store, backend, times, chan
 
 def test_a_killed_import_leaves_nothing_or_everything(tiny, backend, times, chance):
     path = tiny.minari_dataset_folder("tiny")
-    for number in range(times(3, 60)):
-        name = f"import-{number}"
-        job_id = jobs.submit(tiny, ImportJob(spec=ImportSpec(name=name, path=str(path))), backend).id
-        time.sleep(chance.uniform(0.0, 0.6))
-        backend.kill_now()
-        jobs.reconcile(tiny, NoBackend())
-        assert_sound(tiny)
-        finished = tiny.job(job_id).state == "succeeded"
+
+    def make(name):
+        return ImportJob(spec=ImportSpec(name=name, path=str(path)))
+
+    for name, job in kill_new_ones(tiny, backend, make, times(*KILLS["import"]), chance):
+        finished = job.state == "succeeded"
         assert finished == (name in [row.name for row in tiny.datasets()]) == tiny.columns_folder(name).exists()
-        assert not (tiny.job_folder(job_id) / "scratch").exists()
+        assert not (tiny.job_folder(job.id) / "scratch").exists()
