@@ -74,12 +74,12 @@ def cheetah_model(columns: Columns, **changes: object) -> TrajectoryTransformer:
     """An untrained model with fitted bins."""
     settings = {"embedding_dim": 128, "layers": 4, "heads": 4, "context_length": CONTEXT, "bins": BINS}
     spec = TrajectoryTransformerSpec.model_validate(settings | changes)
-    return TrajectoryTransformer.from_columns(spec, columns, np.arange(len(columns.episodes)), 0)
+    return TrajectoryTransformer.from_columns(spec, columns, np.arange(len(columns.spans)), 0)
 
 
 def histories(model: TrajectoryTransformer, columns: Columns, count: int, steps: int = 4) -> History:
     """After ``steps`` complete transitions in ``count`` environments."""
-    tokens = model.batches(columns, np.arange(len(columns.episodes))).tokens
+    tokens = model.batches(columns, np.arange(len(columns.spans))).tokens
     rows = np.stack([tokens[first : first + steps + 1] for first in range(0, 10 * count, 10)]).astype(np.int64)
     rows_NLD = torch.from_numpy(rows)
     return History(rows_NLD[:, :steps, :-1], rows_NLD[:, steps, :OBSERVATIONS])
