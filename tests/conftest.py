@@ -8,12 +8,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # as in the workers; read when torch is first imported
 
 import shutil
-import socket
-import subprocess
-import sys
 import threading
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -23,9 +18,9 @@ from seqrl.cli import main
 from seqrl.cli.session import Session
 from seqrl.store import Store
 from tests.in_process import InProcess
+from tests.serving import serving
 from tests.specs import dataset_spec
 
-ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = next((path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).is_file()), None)
 
 
@@ -45,37 +40,10 @@ def browser():
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    """Address and home of one running app; stopped by its process, jobs and all."""
+    """Address and home of one running app; what it says is in ``server.log`` beside the home."""
     home = tmp_path_factory.mktemp("home")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = home.parent / "server.log"
-    with open(log, "wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
-            cwd=ROOT,
-            env=os.environ | {"SEQRL_HOME": str(home), "SEQRL_IMPORT_ROOT": str(home.parent)},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(480):
-            if process.poll() is not None:
-                raise RuntimeError(f"the app did not start: {log.read_text()}")
-            try:
-                with urllib.request.urlopen(f"{address}/_stcore/health", timeout=1):
-                    break
-            except OSError:
-                time.sleep(0.25)
+    with serving(home, home.parent / "server.log") as (address, _):
         yield address, home
-    finally:
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
 
 
 @pytest.fixture
