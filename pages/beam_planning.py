@@ -15,6 +15,7 @@ from pages.shared.frame import (
     heading,
     newest,
     open_store,
+    own_first,
     presenting,
     problems,
     start_with,
@@ -37,7 +38,7 @@ heading("Beam planning", "What does it buy to imagine several futures before eve
 store = open_store()
 runs = [
     row
-    for row in store.runs()
+    for row in own_first(store.runs())
     if isinstance(row.spec.model, TrajectoryTransformerSpec)
     and row.facts.environment
     and store.has_checkpoint(row.name)

@@ -15,6 +15,7 @@ from pages.shared.frame import (
     heading,
     newest,
     open_store,
+    own_first,
     presenting,
     start_with,
     style,
@@ -29,7 +30,7 @@ from seqrl.store import ACTIVE_STATES
 
 heading("Open loop", "What would a model have done at recorded steps? This needs no environment to play in.")
 store = open_store()
-runs = [row for row in store.runs() if store.has_checkpoint(row.name)]
+runs = [row for row in own_first(store.runs()) if store.has_checkpoint(row.name)]
 datasets = [row for row in store.datasets() if row.facts is not None]
 known = evaluations(store)
 if not known and not runs:
@@ -117,7 +118,11 @@ def response() -> None:
     if not asked:
         st.info("None of these models can be asked for a return.", icon=":material/hearing_disabled:")
         return
-    run = asked[0] if len(asked) == 1 else st.selectbox("Response of", asked, key="open.response", width=300)
+    run = (
+        asked[0]
+        if len(asked) == 1
+        else st.selectbox("Response of", asked, key="open.response", bind="query-params", width=300)
+    )
     answered = results[run or asked[0]]["response"]
     values = np.array(answered["values"], dtype=np.float64)
     if row is not None and row.facts is not None and row.facts.action.kind == "box":

@@ -17,6 +17,7 @@ from pages.shared.frame import (
     heading,
     newest,
     open_store,
+    own_first,
     presenting,
     problems,
     start_with,
@@ -46,7 +47,7 @@ from seqrl.store import ACTIVE_STATES, SweepRow
 
 heading("RTG sweep", "Ask a model for a return, low or high: does it deliver what it was asked for?")
 store = open_store()
-trained = [row for row in store.runs() if store.has_checkpoint(row.name)]
+trained = [row for row in own_first(store.runs()) if store.has_checkpoint(row.name)]
 runs = [row for row in trained if row.facts.environment]
 sweeps = [row for row in store.sweeps() if row.kind == "sweep_rtg"]
 known = [row.name for row in sweeps]
@@ -243,6 +244,7 @@ with chart_side:
             st.dataframe(
                 calibration_table(data),
                 hide_index=True,
+                height="content",
                 alt="How far achieved is from asked, for each model and decoding",
             )
 

@@ -5,10 +5,17 @@ import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.exports import csv_button
-from pages.shared.frame import controls, empty_state, heading, open_store, problems, start_with, style
+from pages.shared.frame import controls, empty_state, heading, open_store, own_first, problems, start_with, style
 from pages.shared.jobs import STATES, ago
 from pages.shared.run_exchange import import_form
-from pages.shared.run_view import archive, detail, differences, matches, model_name, settings_and_results
+from pages.shared.run_view import (
+    archive,
+    detail,
+    differences,
+    matches,
+    model_name,
+    settings_and_results,
+)
 from pages.shared.sweep_view import kind_of
 from seqrl import jobs, plots
 from seqrl.plots.format import count, number
@@ -21,7 +28,7 @@ FIRST_METRICS = ("loss", "validation_loss")
 heading("Runs", "How is training going, which run is best, and what did its settings have to do with it?")
 store = open_store()
 jobs.reconcile(store)
-runs = store.runs()
+runs = own_first(store.runs())
 if not runs:
     empty_state(
         "Nothing was trained yet",
@@ -35,7 +42,6 @@ if not runs:
 
 names = [row.name for row in runs]
 active = {row.name for row in runs if row.state in ACTIVE_STATES}
-newest = [row.name for row in runs if not row.name.startswith("demo/")] or names
 live_every = 1.5 if active and not st.session_state.get("pause") else None
 
 
@@ -66,7 +72,7 @@ def table_of(rows: list[RunRow]) -> pd.DataFrame:
 def overview() -> None:
     """The table; it draws the page anew when a run began or ended."""
     jobs.advance(store)
-    rows = store.runs()
+    rows = own_first(store.runs())
     if {row.name for row in rows if row.state in ACTIVE_STATES} != active:
         st.rerun()
     table = table_of([row for row in rows if row.name in found])
@@ -110,7 +116,7 @@ else:
     found = set(names)
 overview()
 with controls():
-    start_with("runs", newest[:MOST_SHOWN])
+    start_with("runs", names[:MOST_SHOWN])
     shown = st.multiselect("Runs to compare", names, key="runs", bind="query-params", help="Newest first.")
     measured = {name: store.metrics(name) for name in shown}
     known = sorted({str(column) for frame in measured.values() for column in frame} - {"step", "time_s"})
@@ -166,11 +172,13 @@ if chosen:
     st.subheader("One run", anchor=False)
     options = [row.name for row in chosen]
     start_with("run", options[0])
+    if st.session_state.get("run", options[0]) not in options:  # it is not compared any more
+        st.session_state["run"] = options[0]
     one = st.selectbox("Run", options, index=None, key="run", bind="query-params", label_visibility="collapsed")
     detail(store, chosen[options.index(one or options[0])])
 if len(chosen) >= 2:
     differences(chosen)
-settings_and_results(runs, kinds, chosen[0].spec.dataset if chosen else "")
+settings_and_results(runs, kinds, chosen[0] if chosen else None)
 with st.container(horizontal=True, horizontal_alignment="right"):
     csv_button(lambda: table_of(store.runs()).drop(columns="loss"), "runs", "All runs as CSV")
 import_form(store)

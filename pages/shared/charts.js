@@ -8,7 +8,7 @@ function whenLoaded(callback, tries = 0) {
 // A chart on equal axes is a square: in a narrow column it becomes lower instead of empty above and below, and the names
 // at the ends of its lines, which were spread for its full height, are spread again.
 function fit(layout, width) {
-  if (!layout.yaxis || !layout.yaxis.scaleanchor || !width) return;
+  if (!layout.yaxis || !layout.yaxis.scaleanchor || layout.showlegend || !width) return;  // a legend needs the height
   const [bottom, top] = layout.yaxis.domain || [0, 1], full = layout.height;
   const plot = width - 62 - ((layout.margin && layout.margin.r) || 16);
   layout.height = Math.round(Math.min(full, Math.max(240, plot / (top - bottom) + 76)));

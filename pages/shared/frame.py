@@ -16,10 +16,11 @@ from pydantic import ValidationError
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.pages_manager import PagesManager
 
+from pages.shared.plain import plain
 from seqrl.config import explain
 from seqrl.files import is_disk_full
 from seqrl.plots import Theme
-from seqrl.store import Store
+from seqrl.store import RunRow, Store
 from seqrl.store.database import DISK_FULL, describe
 
 log = logging.getLogger("seqrl.pages")
@@ -159,6 +160,12 @@ def newest(names: Sequence[str]) -> str:
     return next((name for name in names if not name.startswith("demo/")), names[0])
 
 
+def own_first(rows: Sequence[RunRow]) -> list[RunRow]:
+    """One's own runs, the newest first, then the bundled ones in the order of the demo."""
+    own = [row for row in rows if not row.name.startswith("demo/")]
+    return sorted(own, key=lambda row: row.created, reverse=True) + [row for row in rows if row not in own]
+
+
 def form_is_open(key: str, link: str, otherwise: bool) -> bool:
     """Whether a page's form is open: by its button, or because a link came with something to fill in.
 
@@ -254,14 +261,14 @@ def problems() -> Iterator[None]:
     except sqlite3.Error as error:
         log.exception("the store cannot be used")
         text = describe(error)
-        st.error(f"{text[:1].upper()}{text[1:]}.", icon=":material/database_off:")
+        st.error(f"{plain(text[:1].upper() + text[1:])}.", icon=":material/database_off:")
     except ValidationError as error:
         log.exception("a stored spec does not fit this version")
-        st.error(f"Something stored does not fit this version of seqrl: {explain(error)}.", icon=":material/error:")
+        st.error(f"Something stored does not fit this version of seqrl: {plain(explain(error))}.", icon=":material/error:")
     except (ValueError, OSError) as error:
         log.exception("the page cannot be drawn")
         text = DISK_FULL if is_disk_full(error) else str(error) or type(error).__name__
-        st.error(f"{text[:1].upper()}{text[1:]}", icon=":material/error:")
+        st.error(plain(text[:1].upper() + text[1:]), icon=":material/error:")
     except Exception:
         # The last line of defence: what is around the page still works, and nobody is shown a stack trace.
         log.exception("a fault in a page")

@@ -9,7 +9,7 @@ import streamlit as st
 from pages.shared import forms
 from pages.shared.jobs import submit
 from pages.shared.names import free_name
-from pages.shared.new_sweep import TOKEN_SAMPLING
+from pages.shared.new_sweep import TOKEN_SAMPLING, fitting
 from seqrl.config import BeamSweepJob, BeamSweepSpec, PlanningSpec, TrajectoryTransformerSpec, check_planning
 from seqrl.plots.format import count
 from seqrl.store import RunRow, Store
@@ -60,7 +60,7 @@ def new_beam_sweep(store: Store, runs: Sequence[RunRow]) -> str | None:
             seed = forms.field(BeamSweepSpec, "seed", "beam.seed")
         with st.expander("More settings", icon=":material/tune:", key="beam.more", on_change="rerun"):
             skip = (*TOKEN_SAMPLING, "beam_width", "horizon")
-            planning = forms.fields(PlanningSpec, "beam.plan.", skip=skip, advanced_title="")
+            planning = forms.fields(PlanningSpec, "beam.plan.", skip=skip, defaults=fitting(asked), advanced_title="")
             recorded = forms.fields(
                 BeamSweepSpec,
                 "beam.",

@@ -41,6 +41,12 @@ def suggested_targets(facts: DatasetFacts) -> str:
     return f"{start:g}:{stop:g}:{step:g}" if stop > start else f"{low:g}, {high:g}"
 
 
+def fitting(runs: Sequence[RunRow]) -> dict[str, int]:
+    """Planning settings to begin with, which every Trajectory Transformer among these runs can carry out."""
+    seen = [row.spec.model.context_length for row in runs if row.spec.model.kind == "tt"]
+    return {"context": min(PlanningSpec().context, *seen)} if seen else {}
+
+
 def new_sweep(store: Store, runs: Sequence[RunRow]) -> str | None:
     """Draw the form; the name of the sweep when one was just started."""
     names = [row.name for row in runs]
@@ -88,7 +94,9 @@ def new_sweep(store: Store, runs: Sequence[RunRow]) -> str | None:
                 optimism = forms.field(ReturnSweepSpec, "optimism", "optimism")
             if any(row.spec.model.kind == "tt" for row in asked):
                 st.markdown("**Planning** of Trajectory Transformers, which take the future nearest to the target")
-                planning = forms.fields(PlanningSpec, "plan.", skip=TOKEN_SAMPLING, advanced_title="")
+                planning = forms.fields(
+                    PlanningSpec, "plan.", skip=TOKEN_SAMPLING, defaults=fitting(asked), advanced_title=""
+                )
 
         def make() -> ReturnSweepSpec:
             """The spec that the form describes."""

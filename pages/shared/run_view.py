@@ -153,7 +153,8 @@ def settings_table(rows: Sequence[RunRow]) -> pd.DataFrame:
     """One row a run, a column a setting ("training.learning_rate"); settings that a model lacks are missing."""
     table = {}
     for row in rows:
-        values: dict[str, Any] = {"dataset": row.spec.dataset, "preset": row.spec.preset, "seed": row.spec.seed}
+        values: dict[str, Any] = {"dataset": row.spec.dataset, "model.kind": row.spec.model.kind}
+        values |= {"preset": row.spec.preset, "seed": row.spec.seed}
         values |= {f"model.{name}": value for name, value in row.spec.model.model_dump(mode="json").items()}
         values |= {f"training.{name}": value for name, value in row.spec.training.model_dump(mode="json").items()}
         table[row.name] = values
@@ -165,32 +166,48 @@ def model_name(row: RunRow) -> str:
     return "%BC" if kind_of(row) == "%bc" else MODELS[row.spec.model.kind].label
 
 
+def compared_with(row: RunRow) -> str:
+    """Names the runs whose losses can be compared: same data, and the loss of an action or of every token."""
+    return f"{row.spec.dataset} · TT" if row.spec.model.kind == "tt" else row.spec.dataset
+
+
 def matches(row: RunRow, words: str) -> bool:
     """Whether a run holds all of these words in its name, model, dataset, state, tags or note."""
     told = (row.name, model_name(row), row.spec.dataset, STATES[row.state][1], *row.tags, row.note)
     return all(word in " ".join(told).casefold() for word in words.casefold().split())
 
 
-def settings_and_results(rows: Sequence[RunRow], kinds: Mapping[str, str], dataset: str) -> None:
-    """Settings and best loss of the finished runs on one dataset, in parallel coordinates; from four runs on.
+def settings_and_results(rows: Sequence[RunRow], kinds: Mapping[str, str], first: RunRow | None) -> None:
+    """Settings and best loss of finished runs that can be compared, in parallel coordinates; from four runs on.
 
     Args:
         rows: all runs.
         kinds: run → its family, for the colour.
-        dataset: to begin with. Losses on different data cannot be compared.
+        first: begin with those that can be compared with this one.
     """
     finished = [row for row in rows if row.best_value is not None]
-    amounts = Counter(row.spec.dataset for row in finished)
+    amounts = Counter(compared_with(row) for row in finished)
     options = [name for name, amount in amounts.most_common() if amount >= LEAST_COMPARED]
     if not options:
         return
     st.subheader("Settings and what came of them", anchor=False)
     with controls().container(horizontal=True, vertical_alignment="bottom"):
-        start_with("settings.of", dataset if dataset in options else options[0])
-        chosen = st.selectbox("Runs on", options, index=None, key="settings.of", bind="query-params", width=300)
+        wanted = compared_with(first) if first else ""
+        start_with("settings.of", wanted if wanted in options else options[0])
+        chosen = st.selectbox(
+            "Runs on",
+            options,
+            index=None,
+            key="settings.of",
+            bind="query-params",
+            width=300,
+            help="Losses on different data cannot be compared, nor those of a Trajectory Transformer, which predicts "
+            "every token, with those of models that predict actions.",
+        )
         of = chosen or options[0]
-        table = settings_table([row for row in finished if row.spec.dataset == of]).drop(columns="dataset")
-        table["best loss"] = [row.best_value for row in finished if row.spec.dataset == of]
+        comparable = [row for row in finished if compared_with(row) == of]
+        table = settings_table(comparable).drop(columns="dataset")
+        table["best loss"] = [row.best_value for row in comparable]
         differing = [name for name in table.columns[:-1] if table[name].astype(str).nunique() > 1]
         shown = st.multiselect(
             "Settings",
