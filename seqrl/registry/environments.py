@@ -296,7 +296,10 @@ ENVIRONMENTS: dict[str, EnvironmentRow] = {
                 *("speed forward", "speed upward", "speed of pitch", *(f"speed of {j}" for j in _TWO_LEGS)),
             ),
             action_names=_TWO_LEGS,
+            tiers=_trained(),
+            default_mix=_MEDIUM_EXPERT,
             trainers={
+                "sac": {"width": 128, "batch_size": 128},
                 "ppo": _PPO
                 | {
                     **{"learning_rate": 7e-5, "discount": 0.99, "epochs": 20, "gae_lambda": 0.95, "clip_range": 0.1},

@@ -138,7 +138,7 @@ BUNDLED = [
 
 def test_a_bundle_has_two_qualities():
     qualities = {environment: {q for e, q in BUNDLED if e == environment} for environment, _ in BUNDLED}
-    assert {"HalfCheetah-v5", "Hopper-v5"} <= set(qualities)
+    assert {"HalfCheetah-v5", "Hopper-v5", "Walker2d-v5"} <= set(qualities)
     assert all(found == {"medium", "expert"} for found in qualities.values())
 
 
