@@ -6,6 +6,7 @@ import mmap
 import os
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TypeGuard
@@ -14,6 +15,9 @@ import numpy as np
 
 LARGEST_HELD_BYTES = 512 * 2**20
 """Larger arrays of `zeros` live in a file."""
+
+_SHARED_BYTES = 4 * 2**20
+_MOST_READERS = 4
 
 
 class Resident:
@@ -52,7 +56,9 @@ class FileWindows:
     """Windows of consecutive rows of a mapped column, read from its file: ``windows[starts]`` is (B, length, ...).
 
     Reading copies from the kernel's cache straight into the result. Through the mapping the same bytes would cost a
-    page fault every few kilobytes, and would stay resident.
+    page fault every few kilobytes, and would stay resident. The kernel copies page by page, which takes longer than a
+    copy of memory; where a batch is large, cores share the work (nothing else runs while a batch is waited for), and
+    a disk has several reads to put in order.
 
     Args:
         column: as ``numpy.load(..., mmap_mode="r")`` gives it.
@@ -64,6 +70,7 @@ class FileWindows:
         self._row_bytes = int(np.prod(column.shape[1:], dtype=np.int64)) * column.itemsize
         self._offset, self._last = int(column.offset), len(column) - length
         self._file = os.open(str(column.filename), os.O_RDONLY | os.O_CLOEXEC)
+        self._readers = ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_READERS), "windows")
         weakref.finalize(self, os.close, self._file)
 
     def __getitem__(self, starts: np.ndarray) -> np.ndarray:
@@ -73,11 +80,19 @@ class FileWindows:
             return result
         if starts.min() < 0 or starts.max() > self._last:
             raise IndexError(f"a window begins at row {starts.max()}, the last one that fits at {self._last}")
-        bytes_of = result.reshape(len(starts), -1).view(np.uint8)
-        for row, start in zip(bytes_of, starts.tolist(), strict=True):
+        rows = result.reshape(len(starts), -1).view(np.uint8)
+        if result.nbytes < _SHARED_BYTES:
+            self._fill(rows, starts)
+        else:
+            parts = min(len(starts), _MOST_READERS)
+            list(self._readers.map(self._fill, np.array_split(rows, parts), np.array_split(starts, parts)))
+        return result
+
+    def _fill(self, rows: np.ndarray, starts: np.ndarray) -> None:
+        """Read windows into (B, bytes of a window)."""
+        for row, start in zip(rows, starts.tolist(), strict=True):
             if os.preadv(self._file, [row.data], self._offset + start * self._row_bytes) != len(row):
                 raise OSError(f"the column ends within the window that begins at row {start}; import the dataset again")
-        return result
 
 
 def copied_rows(column: np.ndarray, rows: np.ndarray, at_once: int = 1024) -> Iterator[np.ndarray]:

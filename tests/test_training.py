@@ -2,6 +2,7 @@ import dataclasses
 import doctest
 import itertools
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ import torch
 
 from seqrl.checkpoints import load_model, load_training_state, save_checkpoint
 from seqrl.config import RunSpec, TrainingSpec
+from seqrl.mapped import Resident
 from seqrl.models.decision_transformer import DecisionTransformer
 from seqrl.training import FlatAdamW, NonFiniteLoss, learning_rate, loop, optimizer, train
+from seqrl.training.ahead import BatchesAhead
 from seqrl.training.machine import choose_precision, choose_threads
 from seqrl.training.optimizer import decayed_parameters
 from seqrl.windows import split_episodes
@@ -92,6 +95,42 @@ def test_the_number_of_threads_changes_no_bit(model, action, precision, context)
     for name, tensor in ends[0].checkpoint.training.tensors.items():
         assert torch.equal(tensor, ends[1].checkpoint.training.tensors[name]), name
     assert metrics(ends[:1]) == metrics(ends[1:])
+
+
+def test_columns_too_large_for_memory_train_the_same_weights(columns, tmp_path, monkeypatch):
+    mapped = {}
+    for name in ("observations", "actions"):
+        np.save(tmp_path / f"{name}.npy", getattr(columns, name))
+        mapped[name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
+    large = dataclasses.replace(columns, **mapped)
+    expected = list(train(run_spec(), columns))
+    monkeypatch.setattr(Resident, "LIMIT_BYTES", 1)
+    assert large.large
+    found = list(train(run_spec(), large))
+    assert metrics(found) == metrics(expected)
+    for name, tensor in expected[-1].checkpoint.weights.items():
+        assert torch.equal(tensor, found[-1].checkpoint.weights[name]), name
+
+
+def test_every_batch_is_read_once_and_before_it_is_asked_for():
+    read, started = [], threading.Event()
+
+    class Source:
+        def sample(self, count, seed, batch):
+            read.append(batch)
+            if batch == 3:
+                raise OSError("the disk is gone")
+            if batch == 1:
+                started.set()
+            return (count, seed, batch)
+
+    ahead = BatchesAhead(Source())
+    assert ahead.sample(4, 0, 0) == ahead.sample(4, 0, 0) == (4, 0, 0)
+    assert started.wait(10)  # nobody has asked for batch 1
+    assert ahead.sample(4, 0, 1) == (4, 0, 1) and ahead.sample(4, 0, 2) == (4, 0, 2)
+    with pytest.raises(OSError, match="gone"):
+        ahead.sample(4, 0, 3)
+    assert read[:4] == [0, 1, 2, 3]
 
 
 def test_the_log_says_what_was_chosen(columns):

@@ -25,6 +25,7 @@ from seqrl.config import RunSpec
 from seqrl.models.layers import DropoutNoise
 from seqrl.registry import MODELS, resolve
 from seqrl.store.columns import Columns
+from seqrl.training.ahead import BatchesAhead
 from seqrl.training.machine import choose_device, choose_precision, choose_threads
 from seqrl.training.optimizer import FlatAdamW, learning_rate
 from seqrl.training.records import Histogram, NonFiniteLoss, StepRecord
@@ -77,7 +78,8 @@ class Training:
         kept, held_out = split_episodes(len(eligible), self.training.validation_fraction, spec.seed)
         self.device = choose_device()
         self.model: Any = model_class.from_columns(spec.model, columns, eligible[kept], spec.seed).to(self.device)
-        self.batches = self.model.batches(columns, eligible[kept])
+        batches = self.model.batches(columns, eligible[kept])
+        self.batches = BatchesAhead(batches) if columns.large else batches
         self.held_out = self.model.batches(columns, eligible[held_out]) if len(held_out) else None
         self.optimizer = FlatAdamW(self.model, self.training.weight_decay)
         self.best: Tensor | None = None
