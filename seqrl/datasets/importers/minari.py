@@ -112,7 +112,7 @@ def _count(names: list[str]) -> int:
         if str(index) not in numbers:
             raise ImportRefused(f"{_PREFIX}{index} is missing though there are {len(numbers)}; number them from 0")
     if not numbers:
-        raise ImportRefused("the file has no episodes; give one with at least one")
+        raise ImportRefused(f"the file has no group {_PREFIX}0, as every file of Minari has; choose another format")
     return len(numbers)
 
 
