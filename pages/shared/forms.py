@@ -11,6 +11,7 @@ import streamlit as st
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from pages.shared.plain import plain
 from seqrl.config import Spec, explain, parse_numbers
 
 Made = TypeVar("Made")
@@ -184,7 +185,7 @@ def validated(make: Callable[[], Made]) -> tuple[Made | None, str]:
 def complain(sentence: str) -> None:
     """Show why the form cannot be submitted, right where its button is."""
     if sentence:
-        st.error(sentence + ("" if sentence.endswith((".", "!", "?")) else "."), icon=":material/edit_off:")
+        st.error(plain(sentence) + ("" if sentence.endswith((".", "!", "?")) else "."), icon=":material/edit_off:")
 
 
 def numbers(text: str, what: str) -> tuple[float, ...]:

@@ -18,6 +18,7 @@ from seqrl.config import DatasetFacts, ImportSpec
 from seqrl.datasets.building import BuildStopped
 from seqrl.datasets.importers import Encoder, Expected, ImportRefused, RawEpisode, Source, open_source
 from seqrl.datasets.importers.archives import unpack
+from seqrl.datasets.importers.checks import shown_name
 from seqrl.datasets.importers.sources import reading
 from seqrl.datasets.statistics import measure
 from seqrl.environments import make_environment
@@ -167,8 +168,8 @@ def about_episode(episode: RawEpisode) -> dict[str, Any]:
     return {
         "terminated": episode.terminated,
         "truncated": episode.truncated,
-        "tier": str(about.get("tier", "data"))[:40],
-        "policy": str(about.get("policy", "unknown"))[:80],
+        "tier": shown_name(about.get("tier"), 40) or "data",
+        "policy": shown_name(about.get("policy"), 80) or "unknown",
         "epsilon": _number(about.get("epsilon")),
         "noise_std": _number(about.get("noise_std")),
         "seed": int(_number(about["seed"])) if np.isfinite(_number(about.get("seed"))) else -1,

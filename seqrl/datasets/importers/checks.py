@@ -6,6 +6,7 @@ before it is stored.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,15 @@ class RawEpisode:
     terminated: bool
     truncated: bool
     about: dict[str, Any]
+
+
+def shown_name(value: Any, most: int) -> str:
+    """A name in a foreign file as pages may show it: what Markdown or HTML could take for markup is left out.
+
+    >>> shown_name("expert ![x](https://example.org/x.png)", 40)
+    'expert xhttps://example.org/x.png'
+    """
+    return re.sub(r"[^\w .,:;%+/@=-]", "", "" if value is None else str(value))[:most].strip()
 
 
 def refuse(episode: int | None, field: str, problem: str) -> ImportRefused:

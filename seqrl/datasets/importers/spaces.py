@@ -24,6 +24,7 @@ from seqrl.datasets.importers.checks import (
 from seqrl.environments.spaces import action_facts, encode_actions, encode_observations, is_image, observation_facts
 
 _DEEPEST_SPACE = 8
+_LONGEST_NAME = 100
 
 
 class Encoder:
@@ -233,6 +234,9 @@ def check_facts(facts: SpaceFacts, what: str) -> None:
         )
     if facts.kind != "image" and len(facts.names) != facts.size:
         raise ImportRefused(f"the {what} facts have {len(facts.names)} names for {facts.size} dimensions")
+    for name in (*facts.names, *facts.labels):
+        if len(name) > _LONGEST_NAME or "](" in name or "<" in name:  # a page would take it for markup
+            raise ImportRefused(f"the {what} facts have the name {name[:40]!r}; give plain, short names")
     if any(len(bound) not in (0, facts.size) for bound in (facts.low, facts.high)):
         raise ImportRefused(f"the {what} facts have bounds for another size than {facts.size}")
     wrong = any(not 0 < count <= MOST_DIMENSIONS for count in facts.categories)
