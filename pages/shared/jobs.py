@@ -9,6 +9,7 @@ import streamlit as st
 
 from pages.shared.forms import complain
 from pages.shared.frame import open_store, problems
+from pages.shared.plain import plain
 from seqrl import jobs
 from seqrl.plots.format import count, duration
 from seqrl.store import ACTIVE_STATES, JobRow
@@ -155,7 +156,7 @@ def _ended(job: JobRow, key: str) -> None:
         return
     icon, verb = STATES[job.state]
     why = job.error or job.message
-    st.warning(f"{job.name} {'was ' if verb == 'stopped' else ''}{verb}. {why[:1].upper()}{why[1:]}", icon=icon)
+    st.warning(f"{job.name} {'was ' if verb == 'stopped' else ''}{verb}. {plain(why[:1].upper() + why[1:])}", icon=icon)
     if jobs.can_resume(store, job) and st.button("Resume", icon=":material/play_arrow:", key=f"{key}.resume"):
         jobs.resume(store, job.id)
         st.rerun()
