@@ -30,10 +30,12 @@ TOKEN_SAMPLING = ("actions", "observations", "rewards")
 
 
 def suggested_targets(facts: DatasetFacts) -> str:
-    """About ten round returns over the range of the data, as ``start:stop:step``."""
+    """About ten round returns over the range of the data, as ``start:stop:step``; both where there are only two."""
     low, high = facts.returns.minimum, facts.returns.maximum
     if not high > low:
         return f"{high:g}"
+    if len({low, high, *facts.returns.percentiles.values()}) == 2:
+        return f"{low:g}, {high:g}"
     step = round_step(high - low, 10)
     start, stop = math.ceil(low / step) * step, math.floor(high / step) * step
     if start == 0 and low >= 0:

@@ -1,12 +1,17 @@
 """Pages over what is not CartPole: goals, pictures, and policies that learn online."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from pages.shared import policies
 from pages.shared.dataset_deriving import HINDSIGHT, MAKES
 from pages.shared.dataset_view import VIEWS
+from pages.shared.new_sweep import suggested_targets
 from seqrl.config import PolicySpec, RenderJob, RenderSpec, SnapshotFacts
+from seqrl.datasets.statistics import summarise_returns
 from seqrl.store import Store
 from tests.in_process import as_json, do
 
@@ -124,3 +129,16 @@ def test_a_preset_that_another_model_lacks_gives_way(run):
     app = app.segmented_control(key="model").set_value("BC").run()
     assert not app.exception
     assert app.segmented_control(key="preset").value == "Quick"
+
+
+@pytest.mark.parametrize(
+    ("returns", "suggested"),
+    [
+        ([0.0] * 60 + [1.0] * 60, "0, 1"),  # a lake that is crossed or not
+        (list(range(-1600, -100, 10)), "-1600:-200:200"),
+        ([12.0, 480.0, 500.0], "50:500:50"),
+        ([7.0, 7.0], "7"),
+    ],
+)
+def test_targets_are_suggested_from_the_returns_of_the_data(returns, suggested):
+    assert suggested_targets(SimpleNamespace(returns=summarise_returns(np.array(returns)))) == suggested
