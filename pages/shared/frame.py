@@ -264,7 +264,8 @@ def problems() -> Iterator[None]:
         st.error(f"{plain(text[:1].upper() + text[1:])}.", icon=":material/database_off:")
     except ValidationError as error:
         log.exception("a stored spec does not fit this version")
-        st.error(f"Something stored does not fit this version of seqrl: {plain(explain(error))}.", icon=":material/error:")
+        text = plain(explain(error))
+        st.error(f"Something stored does not fit this version of seqrl: {text}.", icon=":material/error:")
     except (ValueError, OSError) as error:
         log.exception("the page cannot be drawn")
         text = DISK_FULL if is_disk_full(error) else str(error) or type(error).__name__
