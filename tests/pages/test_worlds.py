@@ -134,7 +134,7 @@ def test_a_preset_that_another_model_lacks_gives_way(run):
 @pytest.mark.parametrize(
     ("returns", "suggested"),
     [
-        ([0.0] * 60 + [1.0] * 60, "0, 1"),  # a lake that is crossed or not
+        ([0.0] * 61 + [1.0] * 60, "0, 1"),  # a lake that is crossed or not
         (list(range(-1600, -100, 10)), "-1600:-200:200"),
         ([12.0, 480.0, 500.0], "50:500:50"),
         ([7.0, 7.0], "7"),
