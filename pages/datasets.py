@@ -9,7 +9,7 @@ from pages.shared.dataset_sources import SOURCES, started
 from pages.shared.dataset_view import VIEWS, show
 from pages.shared.exports import csv_button
 from pages.shared.frame import empty_state, heading, link_to, newest, open_store, start_with
-from pages.shared.jobs import ago, progress
+from pages.shared.jobs import ago, memory_held, progress
 from pages.shared.policies import policies
 from seqrl.plots.format import count, number, percent, size
 from seqrl.store import DatasetRow, JobRow
@@ -124,8 +124,7 @@ def outcome(job: JobRow) -> None:
         f"{name} is built: {count(facts.episodes, 'episode') if facts else ''}{mean}.", icon=":material/check_circle:"
     )
 
-    if job.message:
-        st.caption(f"Its job held {job.message}.")
+    memory_held(job)
 
     def look() -> None:
         """Go to the new dataset (before the widgets of the page are drawn)."""

@@ -21,7 +21,7 @@ from pages.shared.frame import (
     style,
     two_columns,
 )
-from pages.shared.jobs import progress
+from pages.shared.jobs import memory_held, progress
 from pages.shared.open_loop_view import evaluations, new_evaluation, no_sweep
 from pages.shared.sweep_view import kind_of
 from seqrl import plots
@@ -50,9 +50,7 @@ if form_is_open("open.form", "evaluate", not known) and runs:
 running = [job.id for job in store.jobs(states=ACTIVE_STATES) if job.kind == "open_loop"]
 for job_id in dict.fromkeys([*st.session_state.get("open.jobs", ()), *running]):
     progress(job_id, f"open.{job_id}")
-    job = store.job(job_id)
-    if job.state == "succeeded" and job.message:
-        st.caption(f"Measuring {job.name} held {job.message}.")
+    memory_held(store.job(job_id))
 if not known:
     st.stop()
 

@@ -6,7 +6,7 @@ from pages.shared import forms
 from pages.shared.estimates import training_seconds
 from pages.shared.exports import json_button
 from pages.shared.frame import empty_state, heading, link_to, newest, open_store, start_with, two_columns
-from pages.shared.jobs import progress, queue, submit
+from pages.shared.jobs import memory_held, progress, queue, submit
 from pages.shared.names import free_name
 from seqrl.config import RunSpec, TrainingSpec, TrainJob, check_run, parse_model
 from seqrl.plots.format import count, duration, number
@@ -118,6 +118,7 @@ with right:
         progress(job_id, "train.progress")
         if job.state == "succeeded":
             st.success(f"{job.name} is trained.", icon=":material/check_circle:")
+            memory_held(job)
         watch, ask = st.columns(2)
         with watch:
             link_to("pages/runs.py", "Watch it learn", ":material/monitoring:", {"runs": job.name})

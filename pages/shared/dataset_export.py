@@ -6,7 +6,7 @@ import streamlit as st
 
 from pages.shared import forms
 from pages.shared.exports import file_button
-from pages.shared.jobs import progress, submit
+from pages.shared.jobs import memory_held, progress, submit
 from seqrl.config import ExportJob, ExportSpec
 from seqrl.plots.format import count, size
 from seqrl.store import DatasetRow, JobRow, Store
@@ -26,6 +26,8 @@ def export(store: Store, row: DatasetRow) -> None:
             progress(job.id, f"export.{row.name}")
             return
         if path.is_file() and path.stat().st_mtime > row.created:
+            if job is not None:
+                memory_held(job)
             bytes_ = path.stat().st_size
             if bytes_ > LARGEST_DOWNLOAD_BYTES:
                 st.markdown(f"The file has {size(bytes_)}, too much for a browser. Take it from `{path}`.")

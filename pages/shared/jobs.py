@@ -122,6 +122,12 @@ def stop_job(job_id: int) -> None:
                 raise
 
 
+def memory_held(job: JobRow) -> None:
+    """Say the largest resident set of a job that is done."""
+    if job.state == "succeeded" and job.message:
+        st.caption(f"{doing(job).capitalize()} {job.name} held {job.message}, mapped files included.")
+
+
 def queue() -> None:
     """The jobs that run and wait, each with a way to stop it."""
 

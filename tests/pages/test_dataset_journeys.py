@@ -122,6 +122,7 @@ def test_datasets_are_combined_filtered_and_split(page, server, store, recorded)
     fill_number(page, "Length from (steps)", 5)
     press(page, "Make the dataset")
     page.get_by_text("long is built: 2 episodes").wait_for()
+    page.get_by_text("Making dataset long held at most").wait_for()
 
     visit(page, server, "datasets?do=Build&source=Other+datasets&derive.sources=recorded&derive.sources=long")
     call(page, "Name", "both", proposed="recorded-part")
@@ -229,3 +230,33 @@ def test_a_model_is_measured_where_nothing_can_be_played(page, server, store, re
     result = store.evaluation("on-records-on-recorded")
     error = page.get_by_test_id("stMetric").filter(has_text="on-records")
     expect(error).to_contain_text(f"{result['overall']:.3g}")
+    with page.expect_download() as download:
+        page.get_by_test_id("stMain").get_by_role("button", name="CSV", exact=True).last.click()
+    assert download.value.suggested_filename == "open-loop-on-records-response.csv"
+
+
+def test_a_planner_learns_some_dimensions_and_is_measured(page, server, store, recorded):
+    visit(page, server, "datasets?do=Build&source=Other+datasets&derive.sources=recorded")
+    call(page, "Name", "narrow", proposed="recorded-part")
+    page.get_by_text("Keep only some dimensions").click()
+    for label, numbers in (("Observation dimensions", "0, 2"), ("Action dimensions", "1")):
+        field = page.get_by_role("textbox", name=label)
+        field.fill(numbers)
+        field.press("Enter")
+    press(page, "Make the dataset")
+    page.get_by_text("narrow is built: 3 episodes").wait_for()
+    facts = store.dataset("narrow").facts
+    assert facts.observation.names == tuple(recorded.observation.names[i] for i in (0, 2)) and facts.action.size == 1
+
+    small = "custom.tt.embedding_dim=16&custom.tt.layers=1&custom.tt.heads=2&custom.steps=5&custom.batch_size=4"
+    visit(page, server, f"train?dataset=narrow&model=TT&preset=Custom&{small}")
+    call(page, "Name", "planner", proposed="tt-narrow")
+    press(page, "Train")
+    page.get_by_text("planner is trained.").wait_for()
+    page.get_by_text("Training planner held at most").wait_for()
+    assert store.run("planner").spec.training.steps == 5
+    page.get_by_text("Compare with records").click()
+    press(page, "Measure")
+    drawn(page, "Action error on recorded episodes of narrow")
+    page.get_by_text("None of these models can be asked for a return.").wait_for()
+    assert store.evaluation("planner-on-narrow")["by_dimension"][0]["name"] == recorded.action.names[1]
