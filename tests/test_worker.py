@@ -1,5 +1,6 @@
 """What the worker does with real jobs: build, train, measure, draw, and be stopped in the middle of it."""
 
+import doctest
 import json
 import os
 import re
@@ -18,6 +19,8 @@ from seqrl.jobs.backend import WORKER_COMMAND
 from seqrl.store import Store
 from seqrl.store.columns import Columns
 from seqrl.worker import __main__ as worker
+from seqrl.worker import context as worker_context
+from seqrl.worker.context import JobContext
 from tests.in_process import InProcess, do
 from tests.specs import dataset_spec, run_spec, sweep_spec, train_job
 from tests.waiting import until
@@ -28,6 +31,13 @@ def limited(file_bytes):
     limit = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({file_bytes}, {file_bytes}))"
     text = f"import os, resource, sys; {limit}; os.execv(sys.argv[1], sys.argv[1:])"
     return LocalBackend((sys.executable, "-c", text, *WORKER_COMMAND))
+
+
+class Unstarted(LocalBackend):
+    """Leaves jobs in the queue."""
+
+    def start(self, store, job, limit, on_exit):
+        return False
 
 
 def tensors(store, run):
@@ -247,3 +257,18 @@ def test_a_worker_imports_only_what_its_kind_needs(tiny):
 
 def test_a_training_job_is_the_spec_of_its_run(trained):
     assert trained.jobs()[0].job == TrainJob(spec=trained.run("run").spec)
+
+
+def test_the_rest_is_estimated_from_where_this_attempt_began(tiny, monkeypatch):
+    """Neither the start of the process nor what an earlier attempt did counts as speed."""
+    row = jobs.submit(tiny, train_job("later"), Unstarted())
+    clock = [1000.0]
+    monkeypatch.setattr("seqrl.worker.context.time.monotonic", lambda: clock[0])
+    context = JobContext(tiny, tiny.claim(row.id, 9, token="x"))
+    said = []
+    for seconds, fraction in ((0.0, 0.5), (1.0, 0.55), (10.0, 0.7), (30.0, 1.0)):
+        clock[0] = 1000.0 + seconds
+        context.progress(fraction, "goes on", now=True)
+        said.append(tiny.job(row.id).message)
+    assert said == ["goes on", "goes on", "goes on · 15 s left", "goes on"]
+    assert doctest.testmod(worker_context).failed == 0

@@ -11,7 +11,7 @@ from pages.shared.forms import complain
 from pages.shared.frame import open_store, problems
 from pages.shared.plain import plain
 from seqrl import jobs
-from seqrl.plots.format import count, duration
+from seqrl.plots.format import count
 from seqrl.store import ACTIVE_STATES, JobRow
 
 STATES = {
@@ -68,14 +68,6 @@ def submit(job: object) -> JobRow | None:
         return None
 
 
-def remaining(job: JobRow) -> str:
-    """How long it will still take if it goes on as it did, or nothing while that is unknown."""
-    if job.state != "running" or job.started is None or job.progress < 0.02:
-        return ""
-    elapsed = time.time() - job.started
-    return f" · {duration(elapsed * (1 - job.progress) / job.progress)} left"
-
-
 def progress(job_id: int, key: str, *, on_end: Callable[[JobRow], None] | None = None) -> None:
     """A bar that says what is done, how far it is and how to stop it; draws the page anew when it ends.
 
@@ -101,7 +93,7 @@ def progress(job_id: int, key: str, *, on_end: Callable[[JobRow], None] | None =
             st.rerun()
         bar, stop = st.columns([6, 1], vertical_alignment="center")
         ahead = f" · {count(_ahead(job), 'job')} ahead" if job.state == "queued" else ""
-        text = f"{doing(job)} **{job.name}**: {job.message or STATES[job.state][1]}{ahead}{remaining(job)}"
+        text = f"{doing(job)} **{job.name}**: {job.message or STATES[job.state][1]}{ahead}"
         bar.progress(min(1.0, job.progress), text=text[:1].upper() + text[1:])
         stopping = job.cancel_requested is not None
         if stop.button("Stop", icon=":material/stop:", key=f"{key}.stop", width="stretch", disabled=stopping):
@@ -143,7 +135,7 @@ def queue() -> None:
         for job in active:
             line, stop = st.columns([5, 1], vertical_alignment="center")
             icon, state = STATES[job.state]
-            line.markdown(f"{icon} {doing(job)} **{job.name}** · {state}{remaining(job)}")
+            line.markdown(f"{icon} {doing(job)} **{job.name}** · {state}")
             if stop.button("Stop", key=f"queue.stop.{job.id}", icon=":material/stop:", type="tertiary"):
                 stop_job(job.id)
                 st.rerun(scope="fragment")

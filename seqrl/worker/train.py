@@ -65,6 +65,7 @@ class _Recorder:
         self.best = context.store.run(spec.name).best_value
         self.finished = False
         self._logged_s = 0.0
+        self._first: StepRecord | None = None
 
     def take(self, record: StepRecord) -> None:
         """Keep one record: metrics first, the checkpoint last, so that no curve ever lacks what a checkpoint knows."""
@@ -82,9 +83,16 @@ class _Recorder:
         if record.checkpoint is not None:
             save_checkpoint(store.run_folder(name), record.checkpoint, self.spec, self.facts)
         self.finished = record.step >= record.steps
-        message = f"step {record.step:,} of {record.steps:,}"
+        message = f"step {record.step:,} of {record.steps:,}{self._speed(record)}"
         self.context.progress(record.step / record.steps, message, now=record.checkpoint is not None)
         self._log(record)
+
+    def _speed(self, record: StepRecord) -> str:
+        """Updates a second since this process began, validations and checkpoints included."""
+        first = self._first = self._first or record
+        if record.step == first.step or record.time_s <= first.time_s:
+            return ""
+        return f" · {(record.step - first.step) / (record.time_s - first.time_s):.3g} steps/s"
 
     def _note_best(self, record: StepRecord) -> None:
         value = record.values.get("validation_loss")
