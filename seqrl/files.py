@@ -153,6 +153,40 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Write a file that appears whole or not at all, where there was none.
+
+    Yields an empty temporary sibling. On success it takes the name ``path``, on any failure it is removed.
+
+    Raises:
+        FileExistsError: if the file exists.
+        OSError: if it cannot be written there.
+    """
+    path = Path(path)
+    refuse_existing(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}{_PARTIAL}{secrets.token_hex(4)}")
+    try:
+        partial.touch()
+        yield partial
+        _sync_file(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def refuse_existing(path: Path) -> None:
+    """Say that what is handed out does not replace anything.
+
+    Raises:
+        FileExistsError: if the file or folder exists.
+    """
+    if path.exists():
+        raise FileExistsError(f"{path} exists; choose another path or move it away")
+
+
 def remove_partials(folder: Path) -> None:
     """Remove what interrupted atomic writes left anywhere in ``folder``; call it only when nothing writes there."""
     for path in sorted(Path(folder).rglob(f".*{_PARTIAL}*")):

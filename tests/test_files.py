@@ -122,6 +122,21 @@ def test_a_folder_replaces_an_older_one(tmp_path, monkeypatch, exchange):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_new_file_appears_only_when_it_is_whole_and_replaces_nothing(tmp_path):
+    path = tmp_path / "new" / "folder" / "a.bin"
+    with pytest.raises(KeyboardInterrupt), files.new_file(path) as partial:
+        partial.write_text("half")
+        raise KeyboardInterrupt
+    assert not list(path.parent.iterdir())
+    with files.new_file(path) as partial:
+        partial.write_text("whole")
+        assert not path.exists()
+    assert path.read_text() == "whole" and list(path.parent.iterdir()) == [path]
+    with pytest.raises(FileExistsError, match="choose another path"), files.new_file(path):
+        pass
+    assert path.read_text() == "whole"
+
+
 def test_what_a_killed_writer_left_is_removed(tmp_path):
     script = f"""
         import os, signal

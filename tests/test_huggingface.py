@@ -14,6 +14,7 @@ from seqrl.config import (
     ReturnSummary,
     RunImportSpec,
     RunSpec,
+    SpaceFacts,
     TrainingSpec,
 )
 from seqrl.datasets.importers import ImportRefused
@@ -174,6 +175,19 @@ def test_a_run_of_ours_acts_alike_in_transformers(trained, tmp_path):
         )
         logits = ours.act_logits(states, actions[:, :-1], returns, torch.arange(K))
     assert torch.allclose(output.action_preds[0, -1], logits[0], atol=1e-5)
+
+
+def test_what_transformers_cannot_read_is_refused(trained, tmp_path):
+    _, spec, facts = load_model(trained)
+    pictures = SpaceFacts(kind="image", size=108, shape=(6, 6, 3))
+    about = facts.model_copy(
+        update={"observation": pictures, "observation_mean": (0.0,) * 3, "observation_std": (1.0,) * 3}
+    )
+    model = DecisionTransformer.build(spec.model, about, seed=0)
+    save_checkpoint(tmp_path / "seeing", Checkpoint(model.state_dict()), spec, about)
+    with pytest.raises(ValueError, match="the observations are pictures"):
+        export_huggingface(tmp_path / "seeing", tmp_path / "hf")
+    assert not (tmp_path / "hf").exists()
 
 
 def test_an_archive_of_a_run_comes_back_with_equal_weights(trained, tmp_path):

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,7 @@ from seqrl.datasets.collection import CollectedEpisode
 from seqrl.datasets.importers.parquet import METADATA_KEY
 from seqrl.datasets.minari_files import MinariWriter
 from seqrl.environments import make_environment
-from seqrl.files import atomic_folder
+from seqrl.files import atomic_folder, new_file, refuse_existing
 from seqrl.store.columns import Columns
 
 _GROUP_BYTES = 64 * 2**20
@@ -52,7 +49,7 @@ def export_parquet(
         BuildStopped: if it was asked to stop.
     """
     schema = _schema(columns)
-    with _whole_file(path) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+    with new_file(path) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
         row_bytes = columns.observations[0].nbytes + columns.actions[0].nbytes + 64
         table = columns.episodes
         first = 0
@@ -92,7 +89,7 @@ def export_minari(
         BuildStopped: if it was asked to stop.
     """
     folder = folder.absolute()  # Minari joins relative paths twice
-    _refuse_existing(folder)
+    refuse_existing(folder)
     env = _environment(columns.facts)
     try:
         with atomic_folder(folder) as partial:
@@ -163,23 +160,6 @@ def _collected(columns: Columns, index: int) -> CollectedEpisode:
         behaviour=BehaviourSpec(),
         known=about | ({"seed": int(row["seed"])} if row["seed"] >= 0 else {}),
     )
-
-
-def _refuse_existing(path: Path) -> None:
-    if path.exists():
-        raise FileExistsError(f"{path} exists; choose another path or move it away")
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[Path]:
-    """A sibling that takes the name of the file when it is complete, and is removed if it never is."""
-    _refuse_existing(path)
-    partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _schema(columns: Columns) -> pa.Schema:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from safetensors.torch import save
 
 from seqrl.checkpoints import FOLDER, load_model
 from seqrl.config import DecisionTransformerSpec
-from seqrl.files import atomic_folder
+from seqrl.files import atomic_folder, new_file, refuse_existing
 from seqrl.huggingface.reading import EXTRAS, read_tensors
 from seqrl.huggingface.settings import CONFIG, WEIGHTS, written_config
 from seqrl.huggingface.weights import to_theirs
@@ -33,14 +32,15 @@ def export_huggingface(run_folder: Path, path: Path) -> Path:
         raise ValueError(f"the run is a {settings.kind}; only a Decision Transformer can be exported to transformers")
     if settings.embedding != "linear":
         raise ValueError("embedding is mlp, which transformers' model does not have; export the run as zip")
+    if facts.observation.kind == "image":
+        raise ValueError("the observations are pictures, which transformers' model cannot read; export the run as zip")
     if settings.conditioning == "goal":
         raise ValueError("the run is told a goal, which transformers' model does not know; export the run as zip")
     head = model.head.kind
     if head == "gaussian" or facts.action.kind == "multi_discrete":
         what = "action_head is gaussian" if head == "gaussian" else "the actions are multi-discrete"
         raise ValueError(f"{what}, which transformers' model does not have; export the run as zip")
-    if Path(path).exists():
-        raise FileExistsError(f"{path} exists; choose another path or move it away")
+    refuse_existing(Path(path))
     kept = Path(run_folder) / FOLDER / EXTRAS
     tensors = to_theirs(model, settings, facts, read_tensors(kept) if kept.is_file() else {})
     with atomic_folder(Path(path)) as folder:
@@ -56,16 +56,9 @@ def export_archive(run_folder: Path, path: Path) -> Path:
         FileExistsError: if the path exists.
     """
     load_model(run_folder)
-    folder, path = Path(run_folder) / FOLDER, Path(path)
-    if path.exists():
-        raise FileExistsError(f"{path} exists; choose another path or move it away")
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with zipfile.ZipFile(partial, "w") as archive:
-            for name in ("spec.json", WEIGHTS, EXTRAS):
-                if (folder / name).is_file():
-                    archive.write(folder / name, f"{FOLDER}/{name}")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    folder = Path(run_folder) / FOLDER
+    with new_file(path) as partial, zipfile.ZipFile(partial, "w") as archive:
+        for name in ("spec.json", WEIGHTS, EXTRAS):
+            if (folder / name).is_file():
+                archive.write(folder / name, f"{FOLDER}/{name}")
+    return Path(path)
