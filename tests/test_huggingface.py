@@ -179,7 +179,7 @@ def test_a_run_of_ours_acts_alike_in_transformers(trained, tmp_path):
 
 def test_what_transformers_cannot_read_is_refused(trained, tmp_path):
     _, spec, facts = load_model(trained)
-    pictures = SpaceFacts(kind="image", size=108, shape=(6, 6, 3))
+    pictures = SpaceFacts(kind="image", size=108, shape=(6, 6, 3), names=())
     about = facts.model_copy(
         update={"observation": pictures, "observation_mean": (0.0,) * 3, "observation_std": (1.0,) * 3}
     )
