@@ -7,7 +7,7 @@ from pages.shared.estimates import training_seconds
 from pages.shared.exports import json_button
 from pages.shared.frame import empty_state, heading, link_to, newest, open_store, start_with, two_columns
 from pages.shared.jobs import memory_held, progress, queue, submit
-from pages.shared.names import free_name
+from pages.shared.names import name_field
 from seqrl.config import RunSpec, TrainingSpec, TrainJob, check_run, parse_model
 from seqrl.plots.format import count, duration, number
 from seqrl.registry import MODELS
@@ -58,12 +58,8 @@ with left:
             bind="query-params",
         )
     name_side, seed_side = st.columns([2, 1])
-    name = name_side.text_input(
-        "Name",
-        free_name(store, f"{model}-{dataset.removeprefix('demo/')}"),
-        help="How the run is called on every page.",
-        key=f"name.{model}.{dataset}.{len(store.runs())}",
-    )
+    wish = f"{model}-{dataset.removeprefix('demo/')}"
+    name = name_field(name_side, "Name", wish, f"name.{model}.{dataset}", "How the run is called on every page.")
     with seed_side:
         seed = forms.field(RunSpec, "seed", "train.seed")
 

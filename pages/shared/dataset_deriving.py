@@ -10,7 +10,7 @@ import streamlit as st
 from pages.shared import forms
 from pages.shared.frame import newest
 from pages.shared.jobs import submit
-from pages.shared.names import free_name
+from pages.shared.names import name_field
 from seqrl.config import DeriveJob, DeriveSpec, EpisodePart, Hindsight
 from seqrl.store import DatasetRow, JobRow, Store
 
@@ -42,7 +42,7 @@ def from_datasets(store: Store) -> list[JobRow]:
         make = st.segmented_control(
             "Make", makes, default=MAKES[0], required=True, key="derive.make", bind="query-params"
         )
-    names, part = _names_and_part(store, sources, make == MAKES[1], len(rows))
+    names, part = _names_and_part(sources, make == MAKES[1])
     hindsight = _hindsight() if make == HINDSIGHT else None
     filters = _filters(chosen)
 
@@ -65,19 +65,14 @@ def from_datasets(store: Store) -> list[JobRow]:
     return [job for job in started if job is not None]
 
 
-def _names_and_part(
-    store: Store, sources: Sequence[str], split: bool, known: int
-) -> tuple[list[str], dict[str, Any] | None]:
+def _names_and_part(sources: Sequence[str], split: bool) -> tuple[list[str], dict[str, Any] | None]:
     """One name; or two, with the share and the seed that decide which episode goes to which side."""
     base = sources[0].removeprefix("demo/") if sources else "derived"
     if not split:
-        wish = f"{base}-part"
-        return [st.text_input("Name", free_name(store, wish), key=f"derive.name.{wish}.{known}")], None
+        return [name_field(st.container(), "Name", f"{base}-part", f"derive.name.{base}")], None
     first, second = st.columns(2)
     names = [
-        column.text_input(
-            f"Name of the {side} side", free_name(store, f"{base}-{ending}"), key=f"derive.{side}.{known}"
-        )
+        name_field(column, f"Name of the {side} side", f"{base}-{ending}", f"derive.{side}.{base}")
         for column, side, ending in ((first, "first", "train"), (second, "second", "test"))
     ]
     part = forms.fields(EpisodePart, "derive.part.", skip=("side",), columns=2, advanced_title="")

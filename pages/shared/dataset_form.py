@@ -7,7 +7,7 @@ import streamlit as st
 from pages.shared import forms
 from pages.shared.estimates import dataset_cost
 from pages.shared.jobs import submit
-from pages.shared.names import free_name
+from pages.shared.names import name_field
 from seqrl.config import BehaviourSpec, DatasetJob, DatasetSpec, policy_reference
 from seqrl.plots.format import count, duration, size
 from seqrl.registry import ENVIRONMENTS, EnvironmentRow, environment_row
@@ -21,13 +21,10 @@ def new_dataset(store: Store) -> JobRow | None:
         environment = st.selectbox("Environment", list(ENVIRONMENTS), key="environment", bind="query-params")
         row = environment_row(environment)
         first, second, third = st.columns([3, 2, 2])
-        with first:
-            name = st.text_input(
-                "Name",
-                free_name(store, row.title.lower().replace(", ", "-").replace(" ", "-")),
-                key=f"dataset.name.{environment}.{len(store.datasets())}",
-                help="How the dataset is called on every page.",
-            )
+        wish = row.title.lower().replace(", ", "-").replace(" ", "-")
+        name = name_field(
+            first, "Name", wish, f"dataset.name.{environment}", "How the dataset is called on every page."
+        )
         with second:
             episodes = forms.field(DatasetSpec, "episodes", "data.episodes")
         with third:

@@ -11,7 +11,7 @@ from pages.shared import forms
 from pages.shared.dataset_deriving import from_datasets
 from pages.shared.jobs import submit
 from pages.shared.local_files import import_root, local_minari, minari_root, readable_path
-from pages.shared.names import free_name
+from pages.shared.names import name_field
 from seqrl.config import DownloadJob, DownloadSpec, ImportJob, ImportSpec
 from seqrl.registry import ENVIRONMENTS
 from seqrl.store import JobRow, Store
@@ -43,7 +43,7 @@ def from_file(store: Store) -> list[JobRow]:
         )
     first, second, third = st.columns(3)
     wish = uploaded.name.split(".")[0] if uploaded else path.rstrip("/").rpartition("/")[2].split(".")[0] or "imported"
-    name = first.text_input("Name", free_name(store, wish), key=f"import.name.{wish}.{len(store.datasets())}")
+    name = name_field(first, "Name", wish, f"import.name.{wish}")
     with second:
         form = forms.field(ImportSpec, "format", "import.format")
     with third:
@@ -113,7 +113,7 @@ def _local_minari(store: Store) -> list[JobRow]:
         return []
     first, second, third = st.columns([3, 2, 2])
     identifier = first.selectbox("Dataset of Minari", list(known), key="minari.id", bind="query-params")
-    name, environment = _name_and_environment(store, second, third, ImportSpec, identifier, "minari")
+    name, environment = _name_and_environment(second, third, ImportSpec, identifier, "minari")
     spec, problem = forms.validated(
         lambda: ImportSpec(name=name, path=str(known[identifier]), format="minari", environment=environment)
     )
@@ -126,7 +126,7 @@ def _download(store: Store) -> list[JobRow]:
     first, second, third = st.columns([3, 2, 2])
     with first:
         identifier = forms.field(DownloadSpec, "minari_id", "download.id")
-    name, environment = _name_and_environment(store, second, third, DownloadSpec, identifier, "download")
+    name, environment = _name_and_environment(second, third, DownloadSpec, identifier, "download")
     spec, problem = forms.validated(
         lambda: DownloadSpec(name=name, minari_id=identifier or "", environment=environment)
     )
@@ -141,7 +141,6 @@ def _download(store: Store) -> list[JobRow]:
 
 
 def _name_and_environment(
-    store: Store,
     first: st.delta_generator.DeltaGenerator,
     second: st.delta_generator.DeltaGenerator,
     spec: type[ImportSpec] | type[DownloadSpec],
@@ -149,7 +148,7 @@ def _name_and_environment(
     prefix: str,
 ) -> tuple[str, str]:
     wish = (identifier or "").replace("/", "-").removesuffix("-v0") or "minari"
-    name = first.text_input("Name", free_name(store, wish), key=f"{prefix}.name.{wish}.{len(store.datasets())}")
+    name = name_field(first, "Name", wish, f"{prefix}.name.{wish}")
     with second:
         environment = forms.field(spec, "environment", f"{prefix}.environment", options=ENVIRONMENT_CHOICES)
     return name, environment

@@ -9,6 +9,7 @@ import streamlit as st
 
 from pages.shared.forms import complain
 from pages.shared.frame import open_store, problems
+from pages.shared.names import name_used
 from pages.shared.plain import plain
 from seqrl import jobs
 from seqrl.plots.format import count
@@ -62,10 +63,12 @@ def ago(then: float | None) -> str:
 def submit(job: object) -> JobRow | None:
     """Queue a job; a refusal is shown as its sentence."""
     try:
-        return jobs.submit(open_store(), job)  # type: ignore[arg-type]
+        row = jobs.submit(open_store(), job)  # type: ignore[arg-type]
     except ValueError as error:
         complain(str(error))
         return None
+    name_used()
+    return row
 
 
 def progress(job_id: int, key: str, *, on_end: Callable[[JobRow], None] | None = None) -> None:

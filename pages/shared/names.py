@@ -5,7 +5,13 @@ from __future__ import annotations
 import itertools
 import re
 
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from pages.shared.frame import open_store
 from seqrl.store import Store
+
+_USED = "names.used"
 
 
 def free_name(store: Store, wish: str) -> str:
@@ -17,3 +23,29 @@ def free_name(store: Store, wish: str) -> str:
     if wish not in taken:
         return wish
     return next(name for number in itertools.count(2) if (name := f"{wish}-{number}") not in taken)
+
+
+def name_field(place: DeltaGenerator, label: str, wish: str, key: str, help: str | None = None) -> str:
+    """A field with a free name in it, and what it says.
+
+    What somebody typed stays, whatever other people start meanwhile; a proposal that somebody else took is replaced by
+    one that is free, and so is a name that was used here, see `name_used`.
+
+    Args:
+        place: where the field goes.
+        label: of the field.
+        wish: what the name should begin with.
+        key: of the field; another one where another wish begins afresh.
+        help: its tooltip.
+    """
+    key = f"{key}.{st.session_state.get(_USED, 0)}"
+    free = free_name(open_store(), wish)
+    proposed = str(st.session_state.setdefault(f"{key}.proposed", free))
+    if st.session_state.get(f"{key}.{proposed}", proposed) == proposed:  # nobody typed anything
+        proposed = st.session_state[f"{key}.proposed"] = free
+    return place.text_input(label, proposed, key=f"{key}.{proposed}", help=help)
+
+
+def name_used() -> None:
+    """Something was started under the name of a field, so that the next one needs another."""
+    st.session_state[_USED] = st.session_state.get(_USED, 0) + 1

@@ -8,7 +8,7 @@ import streamlit as st
 
 from pages.shared import forms
 from pages.shared.jobs import submit
-from pages.shared.names import free_name
+from pages.shared.names import name_field
 from pages.shared.new_sweep import TOKEN_SAMPLING, fitting
 from seqrl.config import BeamSweepJob, BeamSweepSpec, PlanningSpec, TrajectoryTransformerSpec, check_planning
 from seqrl.plots.format import count
@@ -50,12 +50,8 @@ def new_beam_sweep(store: Store, runs: Sequence[RunRow]) -> str | None:
         with third:
             episodes = forms.field(BeamSweepSpec, "episodes", "beam.episodes", default=5)
         left, right = st.columns([2, 1])
-        name = left.text_input(
-            "Name",
-            free_name(store, f"beam-{chosen[0].removeprefix('demo/')}" if chosen else "beam"),
-            key=f"beam.name.{'.'.join(chosen)}.{len(store.sweeps())}",
-            help="How the sweep is called on every page.",
-        )
+        wish = f"beam-{chosen[0].removeprefix('demo/')}" if chosen else "beam"
+        name = name_field(left, "Name", wish, f"beam.name.{'.'.join(chosen)}", "How the sweep is called on every page.")
         with right:
             seed = forms.field(BeamSweepSpec, "seed", "beam.seed")
         with st.expander("More settings", icon=":material/tune:", key="beam.more", on_change="rerun"):

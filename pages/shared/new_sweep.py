@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.shared import forms
 from pages.shared.jobs import submit
-from pages.shared.names import free_name
+from pages.shared.names import name_field
 from seqrl.config import (
     DatasetFacts,
     PlanningSpec,
@@ -75,13 +75,10 @@ def new_sweep(store: Store, runs: Sequence[RunRow]) -> str | None:
             key = f"decodings.{'.'.join(offered)}"
             decodings = forms.field(ReturnSweepSpec, "decodings", key, default=tuple(offered) or ...)
         left, middle, right = st.columns([3, 2, 2])
-        with left:
-            name = st.text_input(
-                "Name",
-                free_name(store, f"sweep-{chosen[0].removeprefix('demo/')}" if chosen else "sweep"),
-                key=f"sweep.name.{'.'.join(chosen)}.{len(store.sweeps())}",
-                help="How the sweep is called on every page.",
-            )
+        wish = f"sweep-{chosen[0].removeprefix('demo/')}" if chosen else "sweep"
+        name = name_field(
+            left, "Name", wish, f"sweep.name.{'.'.join(chosen)}", "How the sweep is called on every page."
+        )
         with middle:
             temperature = forms.field(ReturnSweepSpec, "temperature", "temperature")
         with right:

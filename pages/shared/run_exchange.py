@@ -17,7 +17,7 @@ from pages.shared.dataset_sources import ENVIRONMENT_CHOICES, UPLOAD_BYTES, chun
 from pages.shared.exports import file_button
 from pages.shared.jobs import progress, submit
 from pages.shared.local_files import import_root, readable_path
-from pages.shared.names import free_name
+from pages.shared.names import name_field
 from seqrl.config import RunExportJob, RunExportSpec, RunImportJob, RunImportSpec
 from seqrl.plots.format import size
 from seqrl.store import JobRow, RunRow, Store
@@ -78,7 +78,7 @@ def _form(store: Store) -> JobRow | None:
     )
     wish = path.rstrip("/").rpartition("/")[2].split(".")[0] or "imported-model"
     name_side, environment_side = st.columns(2)
-    name = name_side.text_input("Name of the run", free_name(store, wish), key=f"model.name.{wish}.{len(store.runs())}")
+    name = name_field(name_side, "Name of the run", wish, f"model.name.{wish}")
     with environment_side:
         environment = forms.field(RunImportSpec, "environment", "model.environment", options=ENVIRONMENT_CHOICES)
     values = _statistics(store) if form == "hf" else {}
