@@ -8,6 +8,7 @@ import pytest
 from seqrl import jobs
 from seqrl.config import DatasetJob
 from seqrl.store import ACTIVE_STATES, Store
+from tests.reliability.conftest import SOAK
 from tests.reliability.drawing import PAGES, draw, sentences
 from tests.reliability.forked import NoBackend
 from tests.specs import dataset_spec
@@ -90,7 +91,7 @@ def test_a_job_that_was_stopped_before_the_clock_was_set_back_is_ended(store, mo
     assert store.job(job_id).state == "cancelled"
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", PAGES if SOAK else ["home", "datasets", "runs", "rtg_sweep"])
 def test_pages_stay_up_over_damaged_rows(home, name):
     store = Store(home)
     for column, value in CASES:
