@@ -31,13 +31,13 @@ def make_everything(home, chunked):
         chunked: measure the targets in two sweeps instead of one.
     """
     store = Store(home)
-    run(store, DatasetJob(spec=dataset_spec(episodes=40)))
+    run(store, DatasetJob(spec=dataset_spec(episodes=20)))
     run(store, TrainJob(spec=run_spec("dt", threads=None)))
     planner = {"kind": "tt", "context_length": 4, "bins": 10}
     run(store, TrainJob(spec=run_spec("tt", model=planner, threads=None, steps=10)))
     targets = [(20.0, 40.0, 60.0)] if not chunked else [(60.0,), (20.0, 40.0)]
     for number, part in enumerate(targets):
-        spec = sweep_spec(f"sweep-{number}", runs=("dt",), targets=part, episodes=3)
+        spec = sweep_spec(f"sweep-{number}", runs=("dt",), targets=part, episodes=2)
         run(store, ReturnSweepJob(spec=spec))
     return store
 
