@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import threading
 import time
@@ -26,6 +27,9 @@ _LOCAL = LocalBackend()
 def job_limit(store: Store) -> int:
     """How many jobs may run at once: the home's own setting, else one less than there are processors."""
     setting = store.setting("job_limit")
+    if setting is not None and not re.fullmatch(r"[0-9]{1,4}", setting):
+        store.unreadable["job_limit"] = f"it is {setting[:40]!r}; set a whole number"
+        setting = None
     return max(1, int(setting)) if setting else max(1, processors() - 1)
 
 

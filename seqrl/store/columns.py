@@ -16,6 +16,7 @@ import numpy as np
 from seqrl.config import DatasetFacts
 from seqrl.files import atomic_write_text
 from seqrl.mapped import Resident, copied_rows, is_large
+from seqrl.store.rows import reading_stored
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,23 +95,20 @@ class Columns:
 
         Raises:
             ColumnsMissing: if there are none, or of another version.
+            ValueError: if a file is damaged.
         """
         folder = Path(folder)
-        try:
-            header = json.loads((folder / "columns.json").read_text())
-        except FileNotFoundError as error:
-            raise ColumnsMissing(f"{folder} holds no columns; build them from the Minari dataset") from error
-        if header.get("version") != VERSION:
-            raise ColumnsMissing(
-                f"{folder} has columns of version {header.get('version')}, not {VERSION}; rebuild them"
-            )
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _COLUMNS}
-        return cls(
-            folder=folder,
-            facts=DatasetFacts.model_validate(header["facts"]),
-            spans=_spans(folder),
-            **arrays,
-        )
+        if not (folder / "columns.json").is_file():
+            raise ColumnsMissing(f"{folder} holds no columns; build them from the Minari dataset")
+        what, remedy = f"what {folder} holds", "delete that folder to have it built again, or import it again"
+        with reading_stored(what, remedy):
+            header = dict(json.loads((folder / "columns.json").read_text()))
+        if (version := header.get("version")) != VERSION:
+            raise ColumnsMissing(f"{folder} has columns of version {version}, not {VERSION}; rebuild them")
+        with reading_stored(what, remedy):
+            arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _COLUMNS}
+            facts = DatasetFacts.model_validate(header["facts"])
+            return cls(folder=folder, facts=facts, spans=_spans(folder), **arrays)
 
     @cached_property
     def resident(self) -> Resident:

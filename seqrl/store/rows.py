@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -16,6 +18,9 @@ Time = Annotated[float, Field(ge=0, lt=1e11)]
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
 ACTIVE_STATES: tuple[JobState, ...] = ("queued", "running")
 ENDED_STATES: tuple[JobState, ...] = ("succeeded", "failed", "cancelled", "interrupted")
+
+
+_DAMAGE = (OSError, EOFError, ValueError, LookupError, TypeError, RecursionError, zipfile.BadZipFile)
 
 
 class NotFound(ValueError):
@@ -31,6 +36,27 @@ class NotFound(ValueError):
         else:
             remedy = "none exists yet"
         super().__init__(f"there is no {what} named {name}; {remedy}")
+
+
+@contextmanager
+def reading_stored(what: str, remedy: str) -> Iterator[None]:
+    """Turn whatever a damaged file of the home makes its reader throw into one sentence.
+
+    Args:
+        what: is read, as the sentence begins.
+        remedy: as it ends.
+
+    Raises:
+        ValueError: for any fault that a file can cause; one that already says what is wrong is left as it is.
+    """
+    try:
+        yield
+    except NotFound:
+        raise
+    except _DAMAGE as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        short = " ".join(reason.split()) or type(error).__name__
+        raise ValueError(f"{what} cannot be read ({short[:160]}); {remedy}") from error
 
 
 @dataclass(frozen=True)

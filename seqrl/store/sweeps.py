@@ -6,6 +6,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from seqrl.config import Spec
 from seqrl.files import atomic_write_text
 from seqrl.store.episodes import EPISODE_COLUMNS, append_part, merge_parts, read_episodes, read_field, read_steps
 from seqrl.store.records import EpisodeRecord
-from seqrl.store.rows import NotFound, SweepRow, spec_of_sweep
+from seqrl.store.rows import NotFound, SweepRow, reading_stored, spec_of_sweep
 from seqrl.store.runs import RunTable
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ class SweepTable(RunTable):
             NotFound: if there is no such sweep.
         """
         self.sweep(sweep)
-        return read_episodes(self.sweep_folder(sweep))
+        with _reading(sweep):
+            return read_episodes(self.sweep_folder(sweep))
 
     def episode_steps(self, sweep: str, episode_id: int) -> dict[str, np.ndarray]:
         """The per-step arrays of an episode: actions, rewards, returns_to_go, action_probabilities, ...
@@ -105,7 +107,8 @@ class SweepTable(RunTable):
             NotFound: if there is no such sweep or episode.
         """
         self.sweep(sweep)
-        return read_steps(self.sweep_folder(sweep), episode_id)
+        with _reading(sweep):
+            return read_steps(self.sweep_folder(sweep), episode_id)
 
     def sweep_field(self, sweep: str, field: str) -> dict[int, np.ndarray]:
         """One per-step array of all episodes of a finished sweep: episode → (T, ...).
@@ -114,7 +117,8 @@ class SweepTable(RunTable):
             NotFound: if there is no such sweep.
         """
         self.sweep(sweep)
-        return read_field(self.sweep_folder(sweep), field)
+        with _reading(sweep):
+            return read_field(self.sweep_folder(sweep), field)
 
     def episode_record(self, sweep: str, episode_id: int) -> EpisodeRecord:
         """An episode as it was recorded.
@@ -174,6 +178,10 @@ class SweepTable(RunTable):
             cursor = connection.execute("UPDATE sweeps SET archived = ? WHERE name = ?", (int(archived), name))
         if not cursor.rowcount:
             raise NotFound("sweep", name, [sweep.name for sweep in self.sweeps()])
+
+
+def _reading(sweep: str) -> AbstractContextManager[None]:
+    return reading_stored(f"what the sweep {sweep} measured", "measure it again under another name")
 
 
 def _sweep_row(row: sqlite3.Row) -> SweepRow:

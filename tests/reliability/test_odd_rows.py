@@ -76,6 +76,14 @@ def test_damaged_rows_fail_and_the_queue_goes_on(store, state):
         assert job_id in shown or f"job {job_id}" in store.unreadable
 
 
+@pytest.mark.parametrize("setting", ["", "many", "-1", "9" * 30, "\0"])
+def test_a_damaged_limit_is_that_of_the_machine(store, setting):
+    usual = jobs.job_limit(store)
+    store.set_setting("job_limit", setting)
+    assert jobs.job_limit(store) == usual
+    assert "job_limit" in store.unreadable
+
+
 def test_a_job_that_was_stopped_before_the_clock_was_set_back_is_ended(store, monkeypatch):
     job_id = store.add_job(DatasetJob(spec=dataset_spec("later")), "later")
     store.claim(job_id, 1, token="token")

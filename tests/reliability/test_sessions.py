@@ -1,128 +1,118 @@
 """Many people at once: nobody sees anything of anybody else, the server keeps its size, and nothing fails."""
 
+import json
+import shutil
 import statistics
+import subprocess
+import sys
 import time
 
 import psutil
 import pytest
-from playwright.sync_api import Error as PlaywrightError
 
 from seqrl import jobs
-from seqrl.config import DatasetJob
 from seqrl.store import Store
-from tests.specs import dataset_spec, train_job
+from tests.conftest import CHROMIUM
+from tests.reliability.conftest import SOAK
+from tests.serving import ROOT, serving
+from tests.specs import train_job
 from tests.waiting import until
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium; install the Debian package chromium"),
+]
 
-PAGES = ("", "datasets", "bins", "train", "runs", "rtg_sweep", "beam_planning")
-WAIT_MS = 60_000
-DONE = "document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'"
-
-
-class Visitor:
-    """One browser profile that clicks about, and writes its own name where it can be seen.
-
-    Args:
-        browser: a running Chromium.
-        address: of the app.
-        name: what it writes.
-        chance: random numbers.
-    """
-
-    def __init__(self, browser, address, name, chance):
-        self.context = browser.new_context(viewport={"width": 1200, "height": 800})
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(WAIT_MS)
-        self.address, self.name, self.chance = address, name, chance
-        self.seconds = []
-
-    def wait(self):
-        self.page.wait_for_function(DONE)
-
-    def visit(self):
-        self.page.goto(f"{self.address}/{self.chance.choice(PAGES)}")
-        self.page.get_by_role("heading", level=1).wait_for()
-        self.wait()
-
-    def click(self):
-        """Click a control that changes the view, and time the run of the script that follows."""
-        options = self.page.locator("[data-testid=stMain] [data-testid=stBaseButton-segmented_control]").all()
-        options += self.page.locator("[data-testid=stMain] label:has(input[role=switch]:not([disabled]))").all()
-        if not options:
-            return
-        started = time.perf_counter()
-        try:
-            self.chance.choice(options).click(timeout=5000)
-        except PlaywrightError:
-            return  # it was drawn anew, as a hand would see
-        time.sleep(0.05)
-        self.wait()
-        self.seconds.append(time.perf_counter() - started)
-
-    def sign(self):
-        """Write the own name into the form of Train; it must be there when everybody has written theirs."""
-        self.page.goto(f"{self.address}/train")
-        field = self.page.get_by_label("Name", exact=True)
-        field.fill(self.name)
-        field.press("Enter")
-        self.wait()
-
-    def signature(self):
-        self.wait()
-        return self.page.get_by_label("Name", exact=True).input_value()
+TIMED = ("-m", "tests.reliability.timed_server")
 
 
-def server_process(address):
-    port = int(address.rpartition(":")[2])
-    listening = (one for one in psutil.net_connections("inet") if one.status == psutil.CONN_LISTEN)
-    return psutil.Process(next(one.pid for one in listening if one.laddr.port == port))
+@pytest.fixture
+def served(built_home, tmp_path):
+    """A server over a home with the dataset ``tiny``, whose reruns are timed: store, address, process."""
+    home = tmp_path / "home"
+    shutil.copytree(built_home, home)
+    with serving(home, tmp_path / "server.log", TIMED, RERUNS=str(tmp_path / "reruns")) as (address, process):
+        yield Store(home), address, psutil.Process(process.pid)
 
 
-def test_many_visitors_while_jobs_run(browser, server, times, chance):
-    address, home = server
-    store = Store(home)
-    process = server_process(address)
-    visitors = [Visitor(browser, address, f"visitor-{number}", chance) for number in range(times(3, 10))]
+def people(doing, *arguments):
+    """The processes of `tests.reliability.visitors`."""
+    command = [sys.executable, "-m", "tests.reliability.visitors", doing, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def told(visitors):
+    """What everybody met, when they have gone."""
+    lines = [json.loads(line) for line in visitors.stdout]
+    assert visitors.wait() == 0
+    return lines
+
+
+def reruns(path, what):
+    """Seconds of the reruns so far, in increasing order."""
+    lines = [line.split() for line in path.read_text().splitlines()]
+    return sorted(float(seconds) for seconds, kind in lines if kind == what)
+
+
+def summary(seconds):
+    return f"{len(seconds)}, median {statistics.median(seconds):.2f} s, p95 {seconds[int(0.95 * len(seconds))]:.2f} s"
+
+
+def test_many_visitors_while_jobs_run(served, tmp_path, times, chance):
+    store, address, server = served
     store.set_setting("job_limit", "2")
-    running = busy_jobs(store)
+    running = [jobs.submit(store, train_job(f"busy-{i}", steps=1_000_000, log_every=50)).id for i in range(2)]
+    until(lambda: all(store.job(job_id).state == "running" for job_id in running))
+    warm_s, seconds, count = times(8, 60), times(15, 600), times(3, 10)
+    visitors = people("wander", address, count, warm_s + seconds, chance.random())
     try:
-        for visitor in visitors:
-            visitor.sign()
-        assert [visitor.signature() for visitor in visitors] == [visitor.name for visitor in visitors]
-        for visitor in visitors:
-            visitor.visit()
-        before = process.memory_info().rss
-        end = time.monotonic() + times(20, 600)
-        while time.monotonic() < end:
-            visitor = chance.choice(visitors)
-            visitor.visit() if chance.random() < 0.1 else visitor.click()
-        shown = [visitor.page.locator("[data-testid=stException]").count() for visitor in visitors]
-        assert shown == [0] * len(visitors)
-        timed = sorted(second for visitor in visitors for second in visitor.seconds)
-        assert len(timed) >= times(3, 500)
-        grown = process.memory_info().rss / before - 1
-        print(
-            f"{len(timed)} clicks: median {statistics.median(timed):.2f} s, p95 {timed[int(0.95 * len(timed))]:.2f} s"
-        )
-        print(f"resident set {before / 1e6:,.0f} MB, {grown:+.1%} afterwards")
-        assert "Traceback" not in (home.parent / "server.log").read_text()
+        assert json.loads(visitors.stdout.readline()) == {"begun": True}
+        time.sleep(warm_s)
+        before = server.memory_info().rss
+        (tmp_path / "reruns").write_text("")
+        time.sleep(seconds - 5)
+        grown = server.memory_info().rss / before - 1
+        met = told(visitors)
+        assert all(store.job(job_id).state == "running" for job_id in running)
     finally:
-        store.set_setting("job_limit", None)
+        visitors.kill()
         for job_id in running:
             jobs.cancel(store, job_id, grace_s=1.0, wait=True)
-        for visitor in visitors:
-            visitor.context.close()
+    clicks = reruns(tmp_path / "reruns", "click")
+    print(f"reruns after a click: {summary(clicks)}; of live parts: {summary(reruns(tmp_path / 'reruns', 'timer'))}")
+    print(f"as the browsers saw it: {summary(sorted(second for one in met for second in one['seconds']))}")
+    print(f"resident set {before / 1e6:,.0f} MB, {grown:+.1%} afterwards")
+    assert len(met) == count
+    assert [problem for one in met for problem in one["problems"]] == []
+    assert len(clicks) >= times(5, 500)
+    log = (tmp_path / "server.log").read_text()
+    assert "Traceback" not in log and "rror" not in log, log[-2000:]
+    if SOAK:
+        assert clicks[int(0.95 * len(clicks))] < 1.0
+        assert grown < 0.1
 
 
-def busy_jobs(store):
-    """Two trainings that last longer than this test, on data of their own."""
-    name = f"busy-{time.time_ns()}"
-    row = jobs.wait(store, jobs.submit(store, DatasetJob(spec=dataset_spec(name))).id)
-    assert row.state == "succeeded", row.error
-    submitted = [
-        jobs.submit(store, train_job(f"{name}-{number}", dataset=name, steps=1_000_000, log_every=50)).id
-        for number in range(2)
-    ]
-    until(lambda: all(store.job(job_id).state == "running" for job_id in submitted))
-    return submitted
+def test_two_browsers_start_trainings_at_once(served, times):
+    """Never more than the limit run, none is lost, none runs twice, first in first out."""
+    store, address, _ = served
+    limit, count, launches = 2, 2, times(3, 20)
+    store.set_setting("job_limit", str(limit))
+    visitors = people("launch", address, count, launches, "dataset=tiny&quick.steps=10")
+    most = 0
+    try:
+        while visitors.poll() is None or store.jobs(["queued", "running"]):
+            most = max(most, len(store.jobs(["running"])))
+            time.sleep(0.05)
+    finally:
+        visitors.kill()
+    names = [one["name"] for one in told(visitors)]
+    rows = store.jobs()
+    assert sorted(row.name for row in rows) == sorted(f"{name}-{i}" for name in names for i in range(launches))
+    assert {(row.state, row.attempt) for row in rows} == {("succeeded", 1)}
+    assert all(store.has_checkpoint(row.name) for row in rows)
+    begun = sorted(rows, key=lambda row: row.started)
+    assert [row.ticket for row in begun] == sorted(row.ticket for row in rows)
+    ends = sorted([(row.started, 1) for row in rows] + [(row.finished, -1) for row in rows])
+    running = [sum(change for _, change in ends[: i + 1]) for i in range(len(ends))]
+    print(f"{len(rows)} trainings of {count} browsers: at most {max(running)} at once, {most} were seen")
+    assert max(most, *running) <= limit
