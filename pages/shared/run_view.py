@@ -71,7 +71,7 @@ def _weights(store: Store, row: RunRow) -> None:
 
 
 def _seconds(row: RunRow) -> float:
-    return (row.finished or time.time()) - (row.started or row.created)
+    return max(0.0, (row.finished or time.time()) - (row.started or row.created))  # clocks are set back at times
 
 
 def _actions(store: Store, row: RunRow) -> None:
