@@ -73,7 +73,7 @@ def detail(row: DatasetRow) -> None:
 def explore(rows: list[DatasetRow]) -> None:
     """Choose a dataset and look at it."""
     names = [row.name for row in rows]
-    start_with("dataset", newest(names))
+    start_with("dataset", newest(names), names)
     name = st.selectbox("Dataset", names, index=None, key="dataset", bind="query-params") or names[0]
     row = rows[names.index(name)]
     detail(row)

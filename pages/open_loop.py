@@ -55,7 +55,7 @@ if not known:
     st.stop()
 
 with controls().container(horizontal=True, vertical_alignment="bottom"):
-    start_with("of", newest(list(known)))
+    start_with("of", newest(list(known)), list(known))
     dataset = st.selectbox(
         "Recorded episodes of", list(known), index=None, key="of", bind="query-params", width=300
     ) or next(iter(known))

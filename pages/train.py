@@ -30,7 +30,7 @@ with left:
     names = [row.name for row in datasets]
     by_name = {row.name: row for row in datasets}
 
-    start_with("dataset", newest(names))
+    start_with("dataset", newest(names), names)
     dataset = st.selectbox("Dataset", names, index=None, key="dataset", bind="query-params") or names[0]
     facts = by_name[dataset].facts
     assert facts is not None  # noqa: S101 - only built datasets are listed

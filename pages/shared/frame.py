@@ -139,12 +139,22 @@ def presentation_switch() -> None:
     )
 
 
-def start_with(key: str, value: str | list[str]) -> None:
+def start_with(key: str, value: str | list[str], known: Sequence[str] = ()) -> None:
     """Let a widget that is bound to the address start with a value that the address then names.
 
     A value that equals a widget's default is left out of the address; but which dataset or sweep is the newest
     changes, and a copied link has to keep meaning the same. So such widgets have no default and start with this.
+
+    Args:
+        key: of the widget.
+        value: to start with.
+        known: what a link may name; another name is said to be gone, and the widget starts with ``value``.
     """
+    asked = bound(key)
+    if known and asked is not None and asked not in known:
+        st.info(f"{plain(asked)} is not here, or archived. This is {plain(str(value))}.", icon=":material/link_off:")
+        st.session_state[key] = value
+        st.query_params[key] = value
     if key not in st.session_state and key not in st.query_params:
         st.session_state[key] = value
         st.query_params[key] = value

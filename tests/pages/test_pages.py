@@ -78,6 +78,15 @@ def test_datasets_show_figures_of_the_facts(home):
     assert app.query_params["dataset"] == DATASET
 
 
+@pytest.mark.parametrize("name", ["datasets", "train"])
+def test_a_link_to_a_dataset_that_is_gone_says_what_is_shown_instead(name, home):
+    fill(home)
+    app = open_page(name, dataset="gone")
+    assert [info.value for info in app.info] == [f"gone is not here, or archived. This is {DATASET}."]
+    assert app.selectbox(key="dataset").value == DATASET
+    assert not app.run().info
+
+
 def test_missing_columns_are_explained_instead_of_drawn(home):
     fill(home, columns=False)
     app = open_page("datasets")
