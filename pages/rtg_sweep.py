@@ -30,6 +30,7 @@ from pages.shared.sweep_view import (
     Measured,
     dataset_returns,
     filmed,
+    goal_unit,
     labels,
     luck_of,
     measured,
@@ -42,7 +43,6 @@ from seqrl import plots
 from seqrl.calibration import success
 from seqrl.plots.format import count, number, with_interval
 from seqrl.plots.template import PALETTES
-from seqrl.registry import environment_row
 from seqrl.store import ACTIVE_STATES, SweepRow
 
 heading("RTG sweep", "Ask a model for a return, low or high: does it deliver what it was asked for?")
@@ -88,20 +88,10 @@ with controls().container(horizontal=True, vertical_alignment="bottom"):
     name = st.selectbox("Sweep", known, index=None, key="sweep", bind="query-params", width=300) or known[0]
     sweep = store.sweep(name)
     reference = normalisation(store, sweep)
-    scale = st.segmented_control(
-        "Scale",
-        ["Raw", "Normalised"],
-        default="Raw",
-        required=True,
-        disabled=reference is None,
-        help=f"Raw reward, or a score: {reference[1]}."
-        if reference
-        else "Nothing is known to compare the reward with.",
-        key="scale",
-        bind="query-params",
-    )
-    if "goal_distance" in measured(sweep).episodes and sweep.spec.targets:
-        st.segmented_control(
+    unit = goal_unit(store, sweep)
+    by_goal = unit is not None
+    if by_goal and sweep.spec.targets:
+        axis = st.segmented_control(
             "Axis",
             ["Goal", "Return"],
             default="Goal",
@@ -110,7 +100,22 @@ with controls().container(horizontal=True, vertical_alignment="bottom"):
             key="axis",
             bind="query-params",
         )
-    show_episodes = st.toggle("Single episodes", True, key="dots", bind="query-params")
+        by_goal = axis == "Goal"
+    scale, show_episodes = "Raw", False
+    if not by_goal:
+        scale = st.segmented_control(
+            "Scale",
+            ["Raw", "Normalised"],
+            default="Raw",
+            required=True,
+            disabled=reference is None,
+            help=f"Raw reward, or a score: {reference[1]}."
+            if reference
+            else "Nothing is known to compare the reward with.",
+            key="scale",
+            bind="query-params",
+        )
+        show_episodes = st.toggle("Single episodes", True, key="dots", bind="query-params")
     if runs:
         form_button("form", "New sweep")
 growing = sweep.state in ACTIVE_STATES
@@ -180,12 +185,10 @@ def draw(row: SweepRow, data: Measured) -> None:
         )
 
 
-def draw_goals(row: SweepRow, data: Measured, goals: pd.DataFrame) -> None:
+def draw_goals(row: SweepRow, data: Measured) -> None:
     """The chart of a sweep whose observations name a goal: how often it is reached, by how far away it was."""
-    environment = store.run(row.spec.runs[0]).facts.environment or ""
-    info = plots.goal_sweep_info(
-        goals, kinds=data.kinds, labels=labels(data.kinds), unit=environment_row(environment).goal_unit
-    )
+    goals = success(data.episodes)
+    info = plots.goal_sweep_info(goals, kinds=data.kinds, labels=labels(data.kinds), unit=unit or "")
     chart(
         plots.goal_sweep(info, *style()),
         f"goal-sweep-{row.name}",
@@ -235,9 +238,8 @@ with chart_side:
         """The part that grows while the sweep runs."""
         row = store.sweep(name)
         data = measured(row)
-        goals = success(data.episodes)
-        if len(goals) and bound("axis") != "Return":
-            draw_goals(row, data, goals)
+        if by_goal:
+            draw_goals(row, data)
             return
         draw(row, data)
         if len(data.calibration):

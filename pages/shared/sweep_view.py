@@ -104,6 +104,15 @@ def luck_of(store: Store, sweep: SweepRow) -> str:
         return ""
 
 
+def goal_unit(store: Store, sweep: SweepRow) -> str | None:
+    """The unit of how far away goals are, where the sweep's observations name one; else None."""
+    try:
+        facts = store.run(sweep.spec.runs[0]).facts
+    except NotFound:
+        return None
+    return None if facts.observation.goal is None else environment_row(facts.environment or "").goal_unit
+
+
 def point_name(run: str, decoding: str, target: float | None) -> str:
     """How a point is called in lists and in the address: "dt · sampled · 200"."""
     asked = "–" if target is None or pd.isna(target) else f"{target:g}"
