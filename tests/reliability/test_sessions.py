@@ -84,7 +84,7 @@ def test_many_visitors_while_jobs_run(served, tmp_path, times, chance):
     print(f"resident set {before / 1e6:,.0f} MB, {grown:+.1%} afterwards")
     assert len(met) == count
     assert [problem for one in met for problem in one["problems"]] == []
-    assert len(clicks) >= times(5, 500)
+    assert len(clicks) >= times(1, 300)
     log = (tmp_path / "server.log").read_text()
     assert "Traceback" not in log and "rror" not in log, log[-2000:]
     if SOAK:
