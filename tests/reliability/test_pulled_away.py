@@ -6,8 +6,10 @@ import pytest
 
 from seqrl import jobs
 from seqrl.checkpoints import load_model
-from seqrl.config import ReturnSweepJob
+from seqrl.config import ImportJob, ImportSpec, ReturnSweepJob
 from seqrl.jobs.submission import create_rows
+from seqrl.store.columns import Columns
+from tests.in_process import InProcess, do
 from tests.reliability.drawing import draw, sentences
 from tests.reliability.socket_visitor import visiting
 from tests.serving import serving
@@ -22,39 +24,44 @@ def started(store, **settings):
     return job_id
 
 
-@pytest.mark.parametrize("what", ["columns", "everything of the dataset", "the run's folder"])
+@pytest.mark.parametrize("what", ["everything of the dataset", "the run's folder"])
 def test_files_that_are_deleted_under_a_training(tiny, what):
     """Open files live on; what has to be opened again is missed with a sentence, and never invented."""
-    job_id = started(tiny, steps=400, checkpoint_every=50)
+    job_id = started(tiny, steps=200, checkpoint_every=50)
     if what == "the run's folder":
         shutil.rmtree(tiny.run_folder("run"))
     else:
         shutil.rmtree(tiny.columns_folder("tiny"))
-    if what == "everything of the dataset":
         shutil.rmtree(tiny.minari_dataset_folder("tiny"))
     row = jobs.wait(tiny, job_id)
     assert row.state == "succeeded" or (row.error and "unexpected" not in row.error), row.error
     if row.state == "succeeded":
-        assert load_model(tiny.run_folder("run"))[1].training.steps == 400
+        assert load_model(tiny.run_folder("run"))[1].training.steps == 200
     for page in ("datasets", "runs"):
         app = draw(page, dataset="tiny", runs="run")
         assert len(app.title) == 1
         assert all("a fault" not in text and "\n" not in text for text in sentences(app))
 
 
-def test_a_training_of_a_dataset_without_files_says_so(tiny):
-    for folder in (tiny.columns_folder("tiny"), tiny.minari_dataset_folder("tiny")):
+def test_a_dataset_without_files_is_built_again_or_missed(tiny):
+    """What was built here is built again from its spec, to the same bytes; what was imported cannot be."""
+    do(tiny, ImportJob(spec=ImportSpec(name="brought", path=str(tiny.minari_dataset_folder("tiny")))))
+    before = tiny.dataset("tiny").facts.content_hash
+    for folder in (tiny.columns_folder("tiny"), tiny.minari_dataset_folder("tiny"), tiny.columns_folder("brought")):
         shutil.rmtree(folder)
-    row = jobs.wait(tiny, jobs.submit(tiny, train_job("run")).id)
+    do(tiny, train_job("run", steps=5))
+    assert Columns.open(tiny.columns_folder("tiny")).facts.content_hash == before
+    row = jobs.submit(tiny, train_job("other", dataset="brought"), InProcess())
     assert row.state == "failed"
-    assert "tiny" in row.error and "unexpected" not in row.error, row.error
+    assert "brought" in row.error and "unexpected" not in row.error and "\n" not in row.error, row.error
 
 
 def test_a_sweep_of_a_run_without_weights_says_so(tiny):
-    jobs.wait(tiny, jobs.submit(tiny, train_job("run", steps=20)).id)
+    do(tiny, train_job("run", steps=5, checkpoint_every=5))
     job_id = create_rows(tiny, ReturnSweepJob(spec=sweep_spec()))
     shutil.rmtree(tiny.run_folder("run"))
-    row = jobs.wait(tiny, job_id)
+    jobs.advance(tiny, InProcess())
+    row = tiny.job(job_id)
     assert row.state == "failed"
     assert "run" in row.error and "unexpected" not in row.error, row.error
 
