@@ -26,7 +26,7 @@ from pages.shared.open_loop_view import evaluations, new_evaluation, no_sweep
 from pages.shared.sweep_view import kind_of
 from seqrl import plots
 from seqrl.plots.format import count, number, percent
-from seqrl.store import ACTIVE_STATES
+from seqrl.store import ACTIVE_STATES, JobRow
 
 heading("Open loop", "What would a model have done at recorded steps? This needs no environment to play in.")
 store = open_store()
@@ -43,14 +43,24 @@ if not known and not runs:
     st.stop()
 
 
+def show_once(job: JobRow) -> None:
+    """Say what a job held; a new result is what the page shows, until somebody chooses another one."""
+    memory_held(job)
+    unseen = st.session_state.get("open.unseen", set())
+    if job.state == "succeeded" and job.id in unseen:
+        unseen.discard(job.id)
+        st.session_state["of"] = st.query_params["of"] = store.evaluation(job.name)["spec"]["dataset"]
+
+
 if form_is_open("open.form", "evaluate", not known) and runs:
     started = new_evaluation(store, runs, datasets)
     if started:
         st.session_state["open.jobs"] = [job.id for job in started]
+        st.session_state["open.unseen"] = {job.id for job in started}
 running = [job.id for job in store.jobs(states=ACTIVE_STATES) if job.kind == "open_loop"]
 for job_id in dict.fromkeys([*st.session_state.get("open.jobs", ()), *running]):
     progress(job_id, f"open.{job_id}")
-    memory_held(store.job(job_id))
+    show_once(store.job(job_id))
 if not known:
     st.stop()
 
