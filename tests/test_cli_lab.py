@@ -67,6 +67,25 @@ def test_an_episode_is_continued_as_it_was_played(run, store):
         (["response", *EPISODE, "--step", 6, "--targets", "1", "--values", "2"], "name it with --dimension"),
         (["response", *EPISODE, "--step", 6, "--dimension", "pole"], "there is no dimension named pole"),
         (["attention", *EPISODE, "--step", 100000], "step is 100000 but the episode has steps 0 to"),
+        (["attention", "--sweep", "nothing", "--step", 1], "there is no sweep named nothing"),
+        (
+            ["attention", "--sweep", "demo/rtg", "--target", "nan", "--step", 1],
+            "target is nan but the sweep demo/rtg has 25, 50, 100, 150,",
+        ),
+        (
+            ["attention", "--sweep", "demo/rtg", "--episode", 99, "--step", 1],
+            "episode is 99 but the sweep demo/rtg has 0, 1, 2,",
+        ),
+        (["response", *EPISODE, "--step", 6, "--targets", "nan"], "targets 'nan' is neither a number nor"),
+        (
+            ["response", "--sweep", "demo/rtg", "--run", "demo/bc", "--step", 6, "--targets", "1", "--json"],
+            "demo/bc is not told a return; vary a dimension of what it sees",
+        ),
+        (
+            ["response", "--sweep", "demo/compare", "--run", "demo/tt", "--step", 1, "--targets", "1", "--json"],
+            "demo/tt is not told a return; vary a dimension of what it sees",
+        ),
+        (["report", "demo/rtg", "--out", "nowhere/it.html"], "--out is nowhere/it.html but there is no folder nowhere"),
         (
             ["sweep", "schedule", "--run", "demo/bc", "--target", 9, "--change", "5:9"],
             "demo/bc takes no target",
@@ -77,7 +96,7 @@ def test_an_episode_is_continued_as_it_was_played(run, store):
         ),
         (
             ["sweep", "schedule", "--run", "demo/bc", "--from", "demo/rtg:0", "--change", "5:9"],
-            "demo/bc is behaviour cloning",
+            "demo/bc takes no target",
         ),
     ],
 )

@@ -15,6 +15,8 @@ from seqrl.store import JobRow
 if TYPE_CHECKING:
     import pandas as pd
 
+_MOST_TOLD = 12
+
 
 def render(
     context: typer.Context,
@@ -67,7 +69,8 @@ def find_episode(here: Session, sweep: str, wanted: dict[str, str | float | int]
         fitting = episodes[episodes[column] == value]
         if not len(fitting):
             there = ", ".join(_values(episodes[column])) or "nothing yet"
-            raise ValueError(f"{column} is {value} but the sweep {sweep} has {there}; choose one of them")
+            told = f"{value:g}" if isinstance(value, float) else value
+            raise ValueError(f"{column} is {told} but the sweep {sweep} has {there}; choose one of them")
         episodes = fitting
     if not len(episodes):
         raise ValueError(f"the sweep {sweep} has no episodes yet; wait for its first point")
@@ -76,5 +79,6 @@ def find_episode(here: Session, sweep: str, wanted: dict[str, str | float | int]
 
 
 def _values(column: pd.Series) -> list[str]:
-    values = column.dropna().unique()[:20]
-    return [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+    values = sorted(column.dropna().unique())
+    told = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+    return told if len(told) <= _MOST_TOLD else [*told[: _MOST_TOLD - 1], f"… {told[-1]}"]

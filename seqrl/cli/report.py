@@ -26,6 +26,8 @@ def report_command(
     path = out or Path(f"{sweep.replace('/', '-')}.html")
     if path.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"--out is {path}; choose a name that ends with .html")
+    if not path.parent.is_dir():
+        raise ValueError(f"--out is {path} but there is no folder {path.parent}; make it first, or choose another")
     episodes = report_episodes(here.store, sweep)
     for episode in episodes:
         if videos and not here.store.media_path(sweep, episode).is_file():

@@ -97,8 +97,8 @@ class EpisodeProbe:
         Raises:
             ValueError: if there is no such step, or the model is told no return.
         """
-        if isinstance(self._probe, TokenProbe):
-            raise ValueError("a Trajectory Transformer is not told a return; vary a dimension of what it sees")
+        if isinstance(self._probe, TokenProbe) or not self.conditioned:
+            raise ValueError(f"{self._probe.spec.name} is not told a return; vary a dimension of what it sees")
         return self._probe.response_curve(self.history, step, returns_to_go, acting=self.acting)
 
     def to_observation(self, step: int, dimension: str, values: Sequence[float] | np.ndarray) -> ResponseCurve:
