@@ -248,8 +248,8 @@ def test_a_planner_learns_some_dimensions_and_is_measured(page, server, store, r
     facts = store.dataset("narrow").facts
     assert facts.observation.names == tuple(recorded.observation.names[i] for i in (0, 2)) and facts.action.size == 1
 
-    small = "custom.tt.embedding_dim=16&custom.tt.layers=1&custom.tt.heads=2&custom.steps=5&custom.batch_size=4"
-    visit(page, server, f"train?dataset=narrow&model=TT&preset=Custom&{small}")
+    sizes = "custom.tt.context_length=4&custom.tt.embedding_dim=16&custom.tt.layers=1"
+    visit(page, server, f"train?dataset=narrow&model=TT&preset=Custom&{sizes}&custom.steps=5&custom.batch_size=4")
     call(page, "Name", "planner", proposed="tt-narrow")
     press(page, "Train")
     page.get_by_text("planner is trained.").wait_for()
