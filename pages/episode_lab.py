@@ -17,6 +17,8 @@ from pages.shared.lab_view import drawn, lab
 from pages.shared.sweep_view import typical
 from seqrl.store import ACTIVE_STATES
 
+FIRST_STEP = 20  # at the very first one there is little to look at yet; a room sees the episode move from its start
+
 heading("Episode lab", "One episode, step by step: what did the model look at, and what would it have done otherwise?")
 store = open_store()
 known = [row.name for row in store.sweeps()]
@@ -93,7 +95,8 @@ with controls():
         help="Up to two more, moving in step: other targets, decodings or runs.",
     )
 
-step = min(int(state.get("lab.step", 0)), int(shown["length"]))
+state.setdefault("lab.step", 0 if presenting() else min(FIRST_STEP, int(shown["length"]) // 2))
+step = min(int(state["lab.step"]), int(shown["length"]))
 write_link(name, int(state["lab.episode"]), list(beside), step)
 
 

@@ -175,12 +175,12 @@ def attention(sweep: SweepRow, row: pd.Series, step: int, probe: EpisodeProbe) -
         return
     layers, heads = seen.weights.shape[:2]
     names = [f"layer {layer + 1}, head {head + 1}" for layer in range(layers) for head in range(heads)]
-    if st.session_state.get("lab.head") not in names:
+    if st.session_state.get("lab.head", names[-1]) not in names:  # a smaller model than the one before
         st.session_state["lab.head"] = names[-1]
     with controls():
         head = st.selectbox(
             "Head",
-            names,
+            names[::-1],
             key="lab.head",
             bind="query-params",
             help="Its row is framed, and read out in the sentence below.",
