@@ -1,5 +1,6 @@
 """What journeys in the browser share: run jobs beforehand, visit, type, wait for a chart."""
 
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from playwright.sync_api import expect
 
 from seqrl import jobs
@@ -34,3 +35,16 @@ def drawn(page, name):
     chart = page.locator(f'.seqrl-chart[aria-label^="{name}"][data-drawn]')
     chart.wait_for()
     return chart
+
+
+def choose_option(page, label, option):
+    """Open a list and take one of it; a list that is closed by what is being drawn is opened again, as a hand would."""
+    box, wanted = page.get_by_role("combobox", name=label, exact=True), page.get_by_role("option", name=option)
+    for _ in range(5):
+        box.click()
+        try:
+            wanted.click(timeout=6000)
+            return
+        except PlaywrightTimeout:
+            page.keyboard.press("Escape")
+    wanted.click()

@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 import pytest
-from browsing import drawn, fill_number, visit
+from browsing import choose_option, drawn, fill_number, visit
 from playwright.sync_api import expect
 
 from seqrl.store import Store
@@ -142,6 +142,48 @@ def test_what_if_is_played_out_by_a_job_and_watched_beside_the_unchanged_episode
     assert ink(page, 0) == ink(page, 1), "until the change both are the recorded episode"
     page.keyboard.press("Shift+ArrowRight")
     at_frame(page, step + 10)
+
+
+def test_a_schedule_from_the_start_is_compared_with_its_first_target(page, server, filmed):
+    visit(page, server, link(filmed[min(filmed)], step=5))
+    at_frame(page, 5)
+    page.get_by_test_id("stButtonGroup").get_by_text("A schedule from the start").click()
+    fill_number(page, "Episodes per schedule (episodes)", 2)
+    schedule = page.get_by_role("textbox", name="Schedule (step:target)")
+    schedule.fill("0:25, 30:500")
+    schedule.press("Enter")
+    page.get_by_text("4 episodes in the real environment").wait_for()
+    page.get_by_role("button", name="Play it out").click()
+    page.get_by_text("With the target unchanged (25) it collects").wait_for()
+    expect(page.get_by_text("from step 30: 500").first).to_be_visible()
+
+
+def test_the_address_says_which_head_and_which_dimension_is_looked_at(page, server, filmed):
+    visit(page, server, link(filmed[max(filmed)], step=25))
+    at_frame(page, 25)
+    drawn(page, "Attention at step 25")
+    choose_option(page, "Head", "layer 1, head 1")
+    page.get_by_text("In layer 1, head 1").wait_for()
+    choose_option(page, "What is varied", "cart velocity")
+    page.wait_for_url(re.compile("lab.head=layer.*lab.varied=cart|lab.varied=cart.*lab.head=layer"))
+    fresh = page.context.browser.new_context(viewport={"width": 1440, "height": 900})
+    other = fresh.new_page()
+    other.goto(page.url)
+    for label, value in (("Head", "layer 1, head 1"), ("What is varied", "cart velocity")):
+        expect(other.get_by_role("combobox", name=label)).to_have_value(value)
+    other.get_by_text(re.compile("In layer 1, head 1")).wait_for()
+    fresh.close()
+
+
+def test_home_has_a_target_to_be_moved(page, server):
+    visit(page, server, "")
+    ground = page.locator(".playground[data-shown]")
+    ground.wait_for()
+    before = ground.get_attribute("data-shown")
+    page.get_by_label("return to ask for (reward)").focus()
+    page.keyboard.press("Home")
+    expect(ground).not_to_have_attribute("data-shown", before)
+    expect(ground.locator("video")).to_have_js_property("muted", True)
 
 
 def test_present_mode_shows_the_next_episode_at_a_key(page, server, filmed):

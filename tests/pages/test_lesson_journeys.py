@@ -3,22 +3,13 @@
 import re
 
 import pytest
+from browsing import drawn, visit
 from playwright.sync_api import expect
 
+from pages.shared.tour import STOPS
+from seqrl.store import Store
+
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
-
-
-def visit(page, server, path):
-    """Open a page of the app and wait for its heading."""
-    page.goto(f"{server[0]}/{path}")
-    page.get_by_role("heading", level=1).wait_for()
-
-
-def drawn(page, name):
-    """The chart whose description starts so, once it is drawn."""
-    chart = page.locator(f'.seqrl-chart[aria-label^="{name}"][data-drawn]')
-    chart.wait_for()
-    return chart
 
 
 def test_a_lesson_is_a_link_and_a_remote_walks_on_and_back(page, server):
@@ -55,18 +46,50 @@ def test_a_lesson_leads_to_the_very_state_in_the_product(page, server):
     expect(page.get_by_role("combobox", name="Sweep", exact=True)).to_have_value("demo/rtg")
 
 
-def test_the_tour_goes_through_the_real_pages_and_ends(page, server):
+def test_the_tour_goes_through_the_real_pages_there_and_back(page, server):
     visit(page, server, "")
     page.get_by_role("button", name="Start the tour").click()
-    page.get_by_text("Stop 1 of").wait_for()
-    page.keyboard.press("PageDown")
-    page.get_by_text("Stop 2 of").wait_for()
-    page.wait_for_url(re.compile("lessons.*lesson=return-to-go"))
-    page.keyboard.press("PageDown")
-    page.get_by_text("Stop 3 of").wait_for()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Datasets")
+    for number, stop in enumerate(STOPS, 1):
+        page.get_by_text(f"Stop {number} of {len(STOPS)}").wait_for()
+        for name in {"lesson", "sweep", "dataset"} & set(stop.query):
+            page.wait_for_url(re.compile(f"[?&]{name}={stop.query[name].replace('/', '(%2F|/)')}(&|$)"))
+        page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+        if number < len(STOPS):
+            page.keyboard.press("PageDown")
+    page.keyboard.press("PageUp")
+    page.get_by_text(f"Stop {len(STOPS) - 1} of").wait_for()
     page.get_by_role("button", name="Leave the tour").click()
-    expect(page.get_by_text("Stop 3 of")).to_have_count(0)
+    expect(page.get_by_text(f"Stop {len(STOPS) - 1} of")).to_have_count(0)
+
+
+def test_the_tour_goes_on_from_an_address_that_says_something_else(page, server):
+    number = next(at for at, stop in enumerate(STOPS, 1) if stop.page == "pages/datasets.py")
+    visit(page, server, f"datasets?dataset=demo/walks&view=Lengths&tour={number}")
+    drawn(page, "Histogram of episode lengths")
+    page.get_by_role("button", name="Next").click()
+    page.get_by_text(f"Stop {number + 1} of").wait_for()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Train")
+    expect(page.get_by_role("combobox", name="Dataset", exact=True)).to_have_value("demo/cartpole")
+
+
+def test_a_formula_is_typeset_with_its_symbols_and_sources(page, server):
+    visit(page, server, "lessons?lesson=luck")
+    page.get_by_text("In symbols").click()
+    page.locator(".katex-display").first.wait_for()
+    expect(page.get_by_text("how likely the return is after action")).to_be_visible()
+    expect(page.get_by_text("You can't count on luck")).to_be_visible()
+
+
+def test_a_lesson_is_run_by_the_visitor_with_real_jobs(page, server):
+    visit(page, server, "lessons?lesson=luck")
+    page.get_by_role("button", name="Run it yourself").click()
+    page.get_by_text(re.compile("of [23] jobs done")).wait_for()
+    own = page.get_by_test_id("stButtonGroup").get_by_text("my-luck", exact=True)
+    own.wait_for()
+    own.click()
+    page.wait_for_url(re.compile("records=my-luck"))
+    drawn(page, "Achieved against target return")
+    assert Store(server[1]).sweep("my-luck").state == "succeeded"
 
 
 def test_a_projector_sees_the_question_the_picture_and_what_to_notice(page, server):

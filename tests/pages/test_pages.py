@@ -125,6 +125,20 @@ def test_notes_and_tags_are_kept(home):
     assert store.run("bc-poles").note == "a baseline"
 
 
+def test_many_runs_are_found_by_words_and_compared_with_their_like(home):
+    store = fill(home)
+    for seed in range(8):
+        add_run(store, f"again-{seed}", RUNS["dt-poles"], store.run("dt-poles").facts)
+    app = open_page("runs", find="again-3")
+    assert app.dataframe[0].value["run"].tolist() == ["again-3"]
+    app.text_input(key="find").set_value("bc POLES").run()
+    assert app.dataframe[0].value["run"].tolist() == ["bc-poles"]
+    app.text_input(key="find").set_value("").run()
+    assert app.dataframe[0].value["run"].tolist()[0] == "again-7"
+    assert app.selectbox(key="settings.of").options == [DATASET]
+    assert app.multiselect(key=f"settings.{DATASET}").options == ["model: kind"]
+
+
 def test_archived_runs_can_be_restored(home):
     store = fill(home)
     app = open_page("runs")

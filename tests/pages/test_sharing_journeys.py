@@ -1,0 +1,164 @@
+"""Presenting, sharing and taking away, in Chromium, on the bundled demo with real jobs."""
+
+import io
+import json
+import re
+import zipfile
+
+import pandas as pd
+import pytest
+from browsing import drawn, visit
+from playwright.sync_api import expect
+
+from seqrl.checkpoints import load_model
+from seqrl.config import ReturnSweepSpec
+from seqrl.store import Store
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+PAGES = {
+    "": "Ask for a return, and watch what you get",
+    "playground": "Playground",
+    "datasets": "Datasets",
+    "bins": "Bins",
+    "train": "Train",
+    "runs": "Runs",
+    "rtg_sweep": "RTG sweep",
+    "beam_planning": "Beam planning",
+    "episode_lab": "Episode lab",
+    "open_loop": "Open loop",
+}
+LESSONS = 11
+
+
+def at_rest(page):
+    """Wait until nothing is computed and every chart is drawn."""
+    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+    page.wait_for_function("[...document.querySelectorAll('.seqrl-chart')].every(chart => chart.dataset.drawn)")
+
+
+def no_wider_than_the_screen(page):
+    """Whether nothing has to be scrolled sideways."""
+    return page.get_by_test_id("stMain").evaluate("e => e.scrollWidth <= e.clientWidth") and page.evaluate(
+        "document.documentElement.scrollWidth <= window.innerWidth"
+    )
+
+
+def download(page, name, number=0):
+    """The bytes and the name of what a button gives."""
+    with page.expect_download() as waiting:
+        page.get_by_test_id("stMain").get_by_role("button", name=name, exact=True).nth(number).click()
+    return waiting.value.path().read_bytes(), waiting.value.suggested_filename
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_fits_a_projector_and_tells_what_its_pictures_show(page, server, scheme):
+    page.set_viewport_size({"width": 1024, "height": 768})
+    page.emulate_media(color_scheme=scheme)
+    for path, title in PAGES.items():
+        visit(page, server, path)
+        expect(page.get_by_role("heading", level=1)).to_have_text(title)
+        at_rest(page)
+        assert no_wider_than_the_screen(page), path
+        assert not page.locator(".seqrl-chart:not([aria-label]), video:not([aria-label])").count(), path
+        assert not page.locator("canvas.picture:not([aria-label]), canvas.strip:not([aria-label])").count(), path
+        assert not page.get_by_text("This page met a fault").count(), path
+
+
+def test_eleven_lessons_are_shown_to_a_room_with_one_key(page, server):
+    page.set_viewport_size({"width": 1024, "height": 768})
+    visit(page, server, "lessons?lesson=return-to-go&present=1")
+    questions = []
+    for _ in range(LESSONS):
+        page.get_by_text("What to notice").wait_for()
+        at_rest(page)
+        questions.append(page.get_by_role("heading", level=1).inner_text())
+        assert no_wider_than_the_screen(page), questions
+        assert page.locator(".seqrl-chart, .player").count(), questions
+        page.keyboard.press("PageDown")
+        expect(page.get_by_role("heading", level=1)).not_to_have_text(questions[-1])
+    expect(page.get_by_role("heading", level=1)).to_have_text("Glossary")
+    assert len(set(questions)) == LESSONS
+
+
+def test_a_presentation_has_large_type_moving_pictures_and_is_left_with_a_key(page, server):
+    visit(page, server, "")
+    page.get_by_role("button", name="Present").click()
+    page.wait_for_url(re.compile("present=1"))
+    expect(page.get_by_test_id("stSidebar")).to_be_hidden()
+    assert page.evaluate("getComputedStyle(document.documentElement).fontSize") == "20px"
+    step = page.locator(".player .step")
+    before = step.inner_text()
+    expect(step).not_to_have_text(before)
+    at_rest(page)
+    page.keyboard.press("Escape")
+    expect(page.get_by_test_id("stSidebar")).to_be_visible()
+    expect(page).not_to_have_url(re.compile("present"))
+
+
+def test_what_is_seen_is_taken_away(page, server):
+    visit(page, server, "rtg_sweep?sweep=demo/rtg")
+    chart = drawn(page, "Achieved against target return")
+    at_rest(page)
+    html, name = download(page, "HTML")
+    assert b"Plotly.newPlot" in html and name == "rtg-sweep-demo-rtg-Raw.html"
+    assert {"run", "target", "mean", "low", "high"} <= set(pd.read_csv(io.BytesIO(download(page, "Points as CSV")[0])))
+    spec = json.loads(download(page, "Spec as JSON")[0])
+    assert ReturnSweepSpec.model_validate(spec) == Store(server[1]).sweep("demo/rtg").spec
+    assert download(page, "MP4")[0][4:8] == b"ftyp"
+    page.get_by_role("button", name="GIF", exact=True).click()
+    page.wait_for_function(
+        "[...document.querySelectorAll('[data-testid=stDownloadButton]')].some(b => b.innerText.includes('GIF'))"
+    )
+    at_rest(page)
+    assert download(page, "GIF")[0][:4] == b"GIF8"
+    chart.hover()
+    with page.expect_download() as waiting:
+        chart.locator('[data-title^="Download plot"]').click()
+    assert waiting.value.path().read_bytes()[1:4] == b"PNG"
+
+
+def test_a_run_leaves_as_an_archive_and_comes_in_again(page, server, tmp_path):
+    store = Store(server[1])
+    visit(page, server, "runs?runs=demo/dt&run=demo/dt")
+    page.get_by_text("Export the model").click()
+    page.get_by_role("button", name="Prepare the file").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name=re.compile("^.*ZIP, ")).click()
+    path = tmp_path / "taken.zip"
+    waiting.value.save_as(path)
+    assert zipfile.is_zipfile(path)
+    page.get_by_text("Bring a model from elsewhere").click()
+    page.get_by_test_id("stButtonGroup").get_by_text("Exported run (ZIP)").click()
+    page.get_by_text("Upload the ZIP archive").wait_for()
+    page.get_by_test_id("stFileUploader").first.locator("input[type=file]").set_input_files(str(path))
+    name = page.get_by_label("Name of the run", exact=True)
+    name.fill("brought")
+    name.press("Enter")
+    page.get_by_role("button", name="Import the model").click()
+    page.get_by_text("brought is a run now").wait_for()
+    ours, theirs = (load_model(store.run_folder(name))[0].state_dict() for name in ("demo/dt", "brought"))
+    assert all((ours[key] == theirs[key]).all() for key in ours)
+
+
+def test_runs_are_found_ticked_and_compared_and_the_address_brings_them_back(page, server):
+    visit(page, server, "runs")
+    drawn(page, "loss of 4 runs")
+    sought = page.get_by_role("textbox", name="Find runs")
+    sought.fill("context-k5")
+    sought.press("Enter")
+    page.wait_for_url(re.compile("find=context-k5"))
+    at_rest(page)
+    table = page.get_by_test_id("stDataFrame").first
+    for row in (0, 2):
+        box = table.bounding_box()
+        page.mouse.click(box["x"] + 14, box["y"] + 36 + 35 * row + 17)
+        drawn(page, "loss of 1 run" if row == 0 else "loss of 2 runs")
+    page.wait_for_url(re.compile("runs=demo.*context-k5-seed0&runs=demo.*context-k5-seed2"))
+    address = page.url
+    fresh = page.context.browser.new_context(viewport={"width": 1440, "height": 900})
+    other = fresh.new_page()
+    other.goto(address)
+    drawn(other, "loss of 2 runs")
+    expect(other.get_by_role("textbox", name="Find runs")).to_have_value("context-k5")
+    fresh.close()
