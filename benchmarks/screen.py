@@ -1,0 +1,138 @@
+"""The app in a process of its own, and Chromium in front of it; what is waited for is timed inside the page."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+CHROMIUM = "/usr/bin/chromium"
+_PATIENCE_MS = 40_000
+_POLL_S = 0.02
+
+# What conditions are made of, and the moment of the last press, taken before anything of the page hears of it.
+_HELPERS = """
+window.everywhere = (selector, root = document) => [...root.querySelectorAll(selector), ...[
+  ...root.querySelectorAll('*')].flatMap(host => host.shadowRoot ? everywhere(selector, host.shadowRoot) : [])];
+window.heading = text => document.querySelector('h1')?.innerText.trim() === text;
+window.resting = () => !!document.querySelector('[data-testid=stApp][data-test-script-state=notRunning]');
+window.described = text => [...document.querySelectorAll('.seqrl-chart')].some(
+  chart => chart.dataset.drawn && chart.getAttribute('aria-label').startsWith(text + '.'));
+window.says = (testid, text) => [...document.querySelectorAll(`[data-testid=${testid}]`)].some(
+  element => element.innerText.trim() === text);
+window.stopless = () => ![...document.querySelectorAll('button')].some(button => button.innerText.includes('Stop'));
+window.place = (...point) => {
+  const chart = document.querySelector('.seqrl-chart[aria-label^=Achieved]'), box = chart.getBoundingClientRect();
+  const { xaxis, yaxis } = chart._fullLayout, same = told => JSON.stringify(told) === JSON.stringify(point);
+  const mark = chart.calcdata.flat().find(one => same(one.data));
+  return [box.left + xaxis._offset + xaxis.l2p(mark.x), box.top + yaxis._offset + yaxis.l2p(mark.y)];
+};
+for (const press of ['pointerdown', 'keydown'])
+  window.addEventListener(press, () => { window.pressed = performance.now(); }, true);
+"""
+
+
+class App:
+    """The app on a port of its own; a context manager that ends it.
+
+    Args:
+        home: of its store.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._environment = os.environ | {"SEQRL_HOME": str(home)}
+
+    def __enter__(self) -> Self:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+        quiet = subprocess.DEVNULL
+        self._process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=quiet, stderr=quiet)
+        self.address = f"http://127.0.0.1:{port}"
+        while True:
+            try:
+                with urllib.request.urlopen(f"{self.address}/_stcore/health", timeout=1):
+                    return self
+            except OSError:
+                if self._process.poll() is not None:
+                    raise RuntimeError("the app did not start; see what `make app` says") from None
+                time.sleep(_POLL_S)
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+class Screen:
+    """A browser with a fresh profile; a context manager that closes it.
+
+    Args:
+        address: of the app.
+        width: of the window, pixels.
+        height: of the window, pixels.
+    """
+
+    def __init__(self, address: str, width: int = 1440, height: int = 900) -> None:
+        self.address, self._size = address, {"width": width, "height": height}
+
+    def __enter__(self) -> Self:
+        self._playwright = sync_playwright().start()
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        self._browser = self._playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        self.page = self._browser.new_page(viewport=self._size)  # type: ignore[arg-type]
+        self.page.set_default_timeout(_PATIENCE_MS)
+        self.page.add_init_script(_HELPERS)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._browser.close()
+        self._playwright.stop()
+
+    def open(self, path: str) -> None:
+        """Go to a page, as with a link from elsewhere."""
+        self.page.goto(f"{self.address}/{path}")
+        self.page.get_by_role("heading", level=1).wait_for()
+
+    def read(self, expression: str) -> Any:
+        """The value of an expression in the page."""
+        return self.page.evaluate(f"() => {expression}")
+
+    def wait(self, condition: str) -> None:
+        """Wait until a condition holds in the page."""
+        self.page.wait_for_function(f"() => !!({condition})", polling="raf")
+
+    def settle(self) -> None:
+        """Wait until nothing is computed or drawn."""
+        for _ in range(2):
+            self.wait("resting() && [...document.querySelectorAll('.seqrl-chart')].every(chart => chart.dataset.drawn)")
+            self.page.wait_for_timeout(300)
+
+    def timed(self, act: Callable[[], object], condition: str, *, now: bool = False) -> float:
+        """Milliseconds from a press until a condition holds and its picture is painted.
+
+        Args:
+            act: presses a button or key of the page.
+            condition: in the page; must not hold before.
+            now: begin when ``act`` is called, because it presses nothing.
+        """
+        if now:
+            self.read("{ window.pressed = performance.now(); }")
+        act()
+        return self.since(condition)
+
+    def since(self, condition: str) -> float:
+        """Milliseconds from the last press until a condition holds and its picture is painted."""
+        waited = self.page.wait_for_function(
+            f"() => ({condition}) ? performance.now() - window.pressed : false", polling="raf"
+        )
+        return float(waited.json_value())
