@@ -19,24 +19,24 @@ class Visitor:
     def __init__(self, socket):
         self.socket = socket
 
-    def visit(self, page="", query=""):
-        """Open a page, and return all that it shows until its script has finished, as text."""
+    def open(self, page="", query=""):
+        """Open a page, and return the messages that arrive until its script has finished."""
         message = BackMsg()
         message.rerun_script.page_name = page
         message.rerun_script.query_string = query
         self.socket.send(message.SerializeToString())
-        return self.finish()
-
-    def finish(self):
-        """What arrives until the script that runs now has finished."""
         shown = []
         while True:
             message = ForwardMsg.FromString(self.socket.recv(timeout=WAIT_S))
             if message.WhichOneof("type") == "script_finished":
                 if message.script_finished == ForwardMsg.FINISHED_EARLY_FOR_RERUN:
                     continue
-                return "\n".join(shown)
-            shown.append(str(message))
+                return shown
+            shown.append(message)
+
+    def visit(self, page="", query=""):
+        """Open a page, and return all that it shows as text."""
+        return "\n".join(map(str, self.open(page, query)))
 
     def send(self, data):
         """Any bytes."""

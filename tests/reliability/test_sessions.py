@@ -1,11 +1,14 @@
 """Many people at once: nobody sees anything of anybody else, the server keeps its size, and nothing fails."""
 
 import json
+import random
 import shutil
 import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import psutil
 import pytest
@@ -14,15 +17,27 @@ from seqrl import jobs
 from seqrl.store import Store
 from tests.conftest import CHROMIUM
 from tests.reliability.conftest import SOAK
+from tests.reliability.socket_visitor import visiting
+from tests.reliability.visitors import THINKING_S
 from tests.serving import ROOT, serving
 from tests.specs import train_job
 from tests.waiting import until
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium; install the Debian package chromium"),
-]
+in_browsers = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium; install the Debian package chromium")
 
+PLACES = (
+    ("", ""),
+    ("datasets", "dataset=demo/cartpole"),
+    ("datasets", "dataset=tiny"),
+    ("bins", ""),
+    ("train", "model=BC"),
+    ("train", "model=TT"),
+    ("runs", ""),
+    ("rtg_sweep", "sweep=demo/compare"),
+    ("rtg_sweep", "sweep=demo/cloning"),
+    ("beam_planning", "sweep=demo/beam"),
+    ("open_loop", ""),
+)
 TIMED = ("-m", "tests.reliability.timed_server")
 
 
@@ -58,26 +73,68 @@ def summary(seconds):
     return f"{len(seconds)}, median {statistics.median(seconds):.2f} s, p95 {seconds[int(0.95 * len(seconds))]:.2f} s"
 
 
-def test_many_visitors_while_jobs_run(served, tmp_path, times, chance):
-    store, address, server = served
+@contextmanager
+def two_trainings(store):
+    """Two trainings that are still running afterwards."""
     store.set_setting("job_limit", "2")
     running = [jobs.submit(store, train_job(f"busy-{i}", steps=1_000_000, log_every=50)).id for i in range(2)]
-    until(lambda: all(store.job(job_id).state == "running" for job_id in running))
-    warm_s, seconds, count = times(8, 60), times(15, 600), times(3, 10)
-    visitors = people("wander", address, count, warm_s + seconds, chance.random())
     try:
-        assert json.loads(visitors.stdout.readline()) == {"begun": True}
-        time.sleep(warm_s)
-        before = server.memory_info().rss
-        (tmp_path / "reruns").write_text("")
-        time.sleep(seconds - 5)
-        grown = server.memory_info().rss / before - 1
-        met = told(visitors)
+        until(lambda: all(store.job(job_id).state == "running" for job_id in running))
+        yield
         assert all(store.job(job_id).state == "running" for job_id in running)
     finally:
-        visitors.kill()
         for job_id in running:
-            jobs.cancel(store, job_id, grace_s=1.0, wait=True)
+            if not store.job(job_id).ended:
+                jobs.cancel(store, job_id, grace_s=1.0, wait=True)
+
+
+def call(address, seconds, seed):
+    """One session without a browser that opens page after page."""
+    chance, until_s = random.Random(seed), time.monotonic() + seconds
+    with visiting(address) as visitor:
+        while time.monotonic() < until_s:
+            visitor.open(*chance.choice(PLACES))
+            time.sleep(chance.uniform(*THINKING_S))
+
+
+def test_many_sessions_are_answered_while_jobs_run(served, tmp_path, times, chance):
+    """What the server alone takes: the same messages as from browsers, which draw nothing here."""
+    store, address, server = served
+    warm_s, seconds, count = times(5, 60), times(5, 600), times(3, 10)
+    with two_trainings(store), ThreadPoolExecutor(count) as people:
+        calls = [people.submit(call, address, warm_s + seconds, chance.random()) for _ in range(count)]
+        time.sleep(warm_s)
+        before, used = server.memory_info().rss, sum(server.cpu_times()[:2])
+        (tmp_path / "reruns").write_text("")
+        for one in calls:
+            one.result()
+        grown, used = server.memory_info().rss / before - 1, sum(server.cpu_times()[:2]) - used
+    pages = reruns(tmp_path / "reruns", "click")
+    print(f"whole pages of {count} sessions: {summary(pages)}, {used / len(pages):.2f} s of processor time each")
+    print(f"resident set {before / 1e6:,.0f} MB, {grown:+.1%} afterwards")
+    assert len(pages) >= count
+    if SOAK:
+        assert pages[int(0.95 * len(pages))] < 1.0
+        assert grown < 0.1
+
+
+@pytest.mark.browser
+@in_browsers
+def test_many_visitors_while_jobs_run(served, tmp_path, times, chance):
+    store, address, server = served
+    warm_s, seconds, count = times(8, 60), times(15, 600), times(3, 10)
+    with two_trainings(store):
+        visitors = people("wander", address, count, warm_s + seconds, chance.random())
+        try:
+            assert json.loads(visitors.stdout.readline()) == {"begun": True}
+            time.sleep(warm_s)
+            before = server.memory_info().rss
+            (tmp_path / "reruns").write_text("")
+            time.sleep(seconds - 5)
+            grown = server.memory_info().rss / before - 1
+            met = told(visitors)
+        finally:
+            visitors.kill()
     clicks = reruns(tmp_path / "reruns", "click")
     print(f"reruns after a click: {summary(clicks)}; of live parts: {summary(reruns(tmp_path / 'reruns', 'timer'))}")
     print(f"as the browsers saw it: {summary(sorted(second for one in met for second in one['seconds']))}")
@@ -92,6 +149,8 @@ def test_many_visitors_while_jobs_run(served, tmp_path, times, chance):
         assert grown < 0.1
 
 
+@pytest.mark.browser
+@in_browsers
 def test_two_browsers_start_trainings_at_once(served, times):
     """Never more than the limit run, none is lost, none runs twice, first in first out."""
     store, address, _ = served
