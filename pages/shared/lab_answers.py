@@ -44,12 +44,10 @@ def probe_of(sweep: SweepRow, row: pd.Series) -> EpisodeProbe:
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the model")
 def _loaded(home: str, run: str, changed_ns: int) -> Loaded:
-    import torch
-
     from seqrl.probe import Loaded
 
-    torch.set_num_threads(1)  # questions are small; beside a training, threads would only wait for each other
-    return Loaded.of(open_store().run_folder(run))
+    # questions are small; beside a training, threads would only wait for each other
+    return Loaded.of(open_store().run_folder(run), threads=1)
 
 
 @st.cache_resource(max_entries=24, show_spinner="Playing the episode again")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from safetensors import SafetensorError
 
 from seqrl.checkpoints import load_model
@@ -28,13 +29,19 @@ class Loaded:
     facts: DatasetFacts
 
     @classmethod
-    def of(cls, run_folder: Path) -> Loaded:
+    def of(cls, run_folder: Path, threads: int | None = None) -> Loaded:
         """The checkpoint of a run.
+
+        Args:
+            run_folder: of the run.
+            threads: processor threads that this process computes with from now on; None leaves them as they are.
 
         Raises:
             OSError: if there is none.
             ValueError: if it is damaged.
         """
+        if threads is not None:
+            torch.set_num_threads(threads)
         try:
             return cls(*load_model(run_folder))
         except SafetensorError as error:
