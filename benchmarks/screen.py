@@ -12,8 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from playwright.sync_api import sync_playwright
-
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = "/usr/bin/chromium"
 _PATIENCE_MS = 40_000
@@ -86,6 +84,8 @@ class Screen:
         self.address, self._size = address, {"width": width, "height": height}
 
     def __enter__(self) -> Self:
+        from playwright.sync_api import sync_playwright  # of the tests' environment; `make bench` has none
+
         self._playwright = sync_playwright().start()
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         self._browser = self._playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
