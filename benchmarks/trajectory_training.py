@@ -30,7 +30,7 @@ def our_rate(compute: torch.dtype) -> Callable[[], float]:
     """Tokens a second of whole updates, batches included."""
     columns = random_columns()
     model = cheetah_model(columns, dropout=0.1)
-    batches = model.batches(columns, np.arange(len(columns.episodes)))
+    batches = model.batches(columns, np.arange(len(columns.spans)))
     optimizer = FlatAdamW(model, 1e-4)
 
     def update(step: int) -> None:
@@ -47,7 +47,7 @@ def our_rate(compute: torch.dtype) -> Callable[[], float]:
 def plain_rate() -> Callable[[], float]:
     """The same of the plain model."""
     columns = random_columns()
-    batches = cheetah_model(columns).batches(columns, np.arange(len(columns.episodes)))
+    batches = cheetah_model(columns).batches(columns, np.arange(len(columns.spans)))
     model = PlainTrajectoryTransformer(TRANSITION, CONTEXT, BINS, 128, 4, 4, dropout=0.1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     weights = torch.ones(CONTEXT, TRANSITION)

@@ -45,7 +45,7 @@ class PlanningSpec(Spec):
     context: int = setting(
         5,
         "Context",
-        "Transitions of real history that a plan starts from, the present one included.",
+        "Transitions of history that a plan starts from, the present one included; fewer where the plan then fits.",
         unit="steps",
         ge=1,
     )

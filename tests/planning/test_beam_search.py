@@ -95,7 +95,7 @@ def sequence_of(model, beams, row: int, beam: int) -> tuple:
     ("columns", "settings", "horizon", "width"),
     [
         (DISCRETE, {"context_length": 6}, 3, 27),
-        (DISCRETE, {"context_length": 3}, 3, 27),  # the context fills up within the plan
+        (DISCRETE, {"context_length": 2}, 3, 27),  # the context fills up within the plan
         (CONTINUOUS, {"context_length": 4, "bins": 3}, 2, 81),
     ],
 )
@@ -154,7 +154,7 @@ def test_a_wider_beam_that_holds_all_futures_never_finds_a_worse_one():
 def test_the_plan_of_an_environment_does_not_depend_on_who_else_plans():
     model = make_model(CONTINUOUS, context_length=5)
     history = history_of(model, CONTINUOUS, 3, (0, 1, 2, 3, 4))
-    planner = Planner(model, spec(beam_width=6, horizon=4, context=3))
+    planner = Planner(model, spec(beam_width=6, horizon=6, context=3))
     together = planner.plan(history, PlanNoise([10, 11, 12, 13, 14], 3))
     for row in (0, 3):
         alone = History(history.transitions[row : row + 1], history.observation[row : row + 1])
@@ -244,6 +244,15 @@ def test_bug_03_a_full_context_is_read_again_once_and_at_its_new_positions():
             assert imagined.present == beams.tokens[0, 0, step, model.layout.observation].tolist()
         imagined.take(sequence_of(model, beams, 0, 0)[step])
     assert float(beams.scores[0, 0]) == pytest.approx(imagined.score, abs=1e-4)
+
+
+def test_a_plan_that_fits_with_less_history_takes_less():
+    model = make_model(DISCRETE, context_length=4)
+    planner = Planner(model, spec(beam_width=3, horizon=3, context=4))
+    planner._restart = lambda *arguments: pytest.fail("the plan fits from two transitions on")
+    planned = planner.plan(history_of(model, DISCRETE, 3), PlanNoise([1], 0))
+    shorter = Planner(model, spec(beam_width=3, horizon=3, context=2))
+    assert torch.equal(planned.scores, shorter.plan(history_of(model, DISCRETE, 3), PlanNoise([1], 0)).scores)
 
 
 def test_sampling_without_planning_draws_from_the_models_probabilities():
