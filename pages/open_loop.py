@@ -8,6 +8,7 @@ import streamlit as st
 from pages.shared.charts import chart
 from pages.shared.exports import csv_button, json_text_button
 from pages.shared.frame import (
+    choose,
     controls,
     empty_state,
     form_button,
@@ -49,7 +50,7 @@ def show_once(job: JobRow) -> None:
     unseen = st.session_state.get("open.unseen", set())
     if job.state == "succeeded" and job.id in unseen:
         unseen.discard(job.id)
-        st.session_state["of"] = st.query_params["of"] = store.evaluation(job.name)["spec"]["dataset"]
+        choose("of", store.evaluation(job.name)["spec"]["dataset"])
 
 
 if form_is_open("open.form", "evaluate", not known) and runs:

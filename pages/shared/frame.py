@@ -6,7 +6,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import parse_qsl, urlencode
@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 import streamlit as st
 from pydantic import ValidationError
 from streamlit.delta_generator import DeltaGenerator
+from streamlit.errors import StreamlitAPIException
 from streamlit.runtime.pages_manager import PagesManager
 
 from pages.shared.plain import plain
@@ -153,10 +154,15 @@ def start_with(key: str, value: str | list[str], known: Sequence[str] = ()) -> N
     asked = bound(key)
     if known and asked is not None and asked not in known:
         st.info(f"{plain(asked)} is not here, or archived. This is {plain(str(value))}.", icon=":material/link_off:")
-        st.session_state[key] = value
-        st.query_params[key] = value
+        choose(key, value)
     if key not in st.session_state and key not in st.query_params:
-        st.session_state[key] = value
+        choose(key, value)
+
+
+def choose(key: str, value: str | list[str]) -> None:
+    """Give a widget that is bound to the address a value before it is drawn."""
+    st.session_state[key] = value
+    with suppress(StreamlitAPIException):  # drawn before in this session: then the widget tells the address
         st.query_params[key] = value
 
 

@@ -8,7 +8,7 @@ from small_store import BEAMS, DATASET, PLANNER, RUNS, SWEEP, add_planner, add_r
 from streamlit.testing.v1 import AppTest
 
 from pages.shared.token_tables import fitted, source, tokenizer_of
-from seqrl.config import OpenLoopSpec, PolicySpec, SnapshotFacts
+from seqrl.config import OpenLoopJob, OpenLoopSpec, PolicySpec, SnapshotFacts
 from seqrl.plots.format import number, percent
 from seqrl.registry import ENVIRONMENTS
 from seqrl.store import Store
@@ -287,6 +287,36 @@ def test_evaluations_of_models_that_nobody_can_ask_say_so(home):
     evaluate(fill(home), run="bc-poles", response=None)
     app = open_page("open_loop")
     assert app.info[-1].value == "None of these models can be asked for a return."
+
+
+def test_what_was_just_measured_is_shown_until_something_else_is_chosen(home):
+    store = fill(home)
+    evaluate(store)
+    app = open_page("open_loop")
+    assert app.selectbox(key="of").value == DATASET
+    spec = OpenLoopSpec(name="newer", run="dt-poles", dataset="elsewhere")
+    evaluate(store, run="newer", spec=spec.model_dump(mode="json"))
+    store.set_evaluation("newer", store.evaluation(f"newer-on-{DATASET}"))
+    job = store.add_job(OpenLoopJob(spec=spec), "newer")
+    store.claim(job, 1, token="t")
+    store.set_job(job, 1, state="succeeded", message="at most 1 GB in memory")
+    app.session_state["open.jobs"], app.session_state["open.unseen"] = [job], {job}
+    app.run()
+    assert app.selectbox(key="of").value == "elsewhere"
+    app.selectbox(key="of").select(DATASET).run()
+    assert app.selectbox(key="of").value == DATASET
+
+
+def test_what_is_shown_and_then_archived_elsewhere_is_said_to_be_gone(home):
+    store = fill(home)
+    evaluate(store)
+    evaluate(store, run="bc-poles", spec=OpenLoopSpec(name="x", run="bc-poles", dataset="gone").model_dump(mode="json"))
+    app = open_page("open_loop", of="gone")
+    (home / "evaluations" / f"bc-poles-on-{DATASET}.json").unlink()
+    app.run()
+    assert not app.error
+    assert any(f"gone is not here, or archived. This is {DATASET}." in info.value for info in app.info)
+    assert app.selectbox(key="of").value == DATASET
 
 
 @pytest.mark.parametrize("harm", [b"{", b"[]", b'{"spec": {}}'])
