@@ -17,6 +17,7 @@ from tests.foreign_files import (
     steps,
     write_d4rl,
     write_huggingface,
+    write_minari_arrow,
     write_npz,
     write_parquet,
 )
@@ -390,6 +391,27 @@ def test_harmed_minari_folders_are_refused(tmp_path, how, expected):
     folder = collect(tmp_path, env, "harmed", data_format="arrow")
     harm(folder, how)
     assert expected in refusal(folder, tmp_path, format="minari")
+
+
+def test_offsets_that_point_anywhere_are_refused_before_they_are_followed(tmp_path):
+    """Frames of JPEG lie one behind the other; an offset of a foreign file may claim a megabyte that is not there."""
+    folder = write_minari_arrow(tmp_path / "m")
+    metadata = json.loads((folder / "data" / "metadata.json").read_text())
+    low, high = (np.full((32, 33, 3), value).tolist() for value in (0, 255))
+    image = {"type": "Box", "dtype": "uint8", "shape": [32, 33, 3], "low": low, "high": high}
+    (folder / "data" / "metadata.json").write_text(json.dumps(metadata | {"observation_space": json.dumps(image)}))
+    file = next((folder / "data" / "0").iterdir())
+    with pa.OSFile(str(file), "rb") as stream, pa.ipc.open_file(stream) as reader:
+        table = reader.read_all()
+    offsets = np.array([0, 1 << 20, *[9] * (table.num_rows - 1)], dtype=np.int32)
+    frames = pa.Array.from_buffers(
+        pa.binary(), table.num_rows, [None, pa.py_buffer(offsets), pa.py_buffer(b"\xff\xd8" * 8)]
+    )
+    with pa.OSFile(str(file), "wb") as stream:
+        harmed = table.set_column(0, "observations", frames)
+        with pa.ipc.new_file(stream, harmed.schema) as writer:
+            writer.write_table(harmed)
+    assert "damaged, cut short or of another format at its first episode" in refusal(folder, tmp_path, format="minari")
 
 
 def test_spaces_that_no_model_here_reads_are_refused(tmp_path):
