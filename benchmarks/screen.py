@@ -30,9 +30,12 @@ window.says = (testid, text) => [...document.querySelectorAll(`[data-testid=${te
 window.stopless = () => ![...document.querySelectorAll('button')].some(button => button.innerText.includes('Stop'));
 window.place = (...point) => {
   const chart = document.querySelector('.seqrl-chart[aria-label^=Achieved]'), box = chart.getBoundingClientRect();
-  const { xaxis, yaxis } = chart._fullLayout, same = told => JSON.stringify(told) === JSON.stringify(point);
-  const mark = chart.calcdata.flat().find(one => same(one.data));
-  return [box.left + xaxis._offset + xaxis.l2p(mark.x), box.top + yaxis._offset + yaxis.l2p(mark.y)];
+  const { xaxis, yaxis } = chart._fullLayout, wanted = JSON.stringify(point);
+  for (const line of chart._fullData) {
+    const at = (line.customdata || []).findIndex(told => JSON.stringify(told) === wanted);
+    if (at < 0) continue;
+    return [box.left + xaxis._offset + xaxis.l2p(line.x[at]), box.top + yaxis._offset + yaxis.l2p(line.y[at])];
+  }
 };
 for (const press of ['pointerdown', 'keydown'])
   window.addEventListener(press, () => { window.pressed = performance.now(); }, true);

@@ -146,6 +146,7 @@ class Bench:
         """From a point of a sweep to its video."""
         with self.app, Screen(self.app.address) as screen:
             screen.open("rtg_sweep?sweep=demo/rtg")
+            screen.page.locator(".seqrl-chart[data-drawn]").first.wait_for()
             screen.settle()
             cached = [_film(screen, "sampled", target) for target in (100, 200, 300, 400, 500) * 2]
             new = [_film(screen, "greedy", target) for target in (100, 200, 300, 400, 450, 500)]
