@@ -45,9 +45,15 @@ def forget_episode() -> None:
 
 
 def choose_point() -> None:
-    """Begin with a typical episode of the point that was chosen."""
-    inside = episodes[names == state["lab.point"]]
-    choose_episode(typical(sweep, inside))
+    """Begin with a typical episode of the point that was chosen; none is where the page was left in that moment."""
+    if "lab.point" in state:
+        choose_episode(typical(sweep, episodes[names == state["lab.point"]]))
+
+
+def choose_listed() -> None:
+    """Show the episode of the list that was chosen."""
+    if "lab.choice" in state:
+        choose_episode(int(state["lab.choice"]))
 
 
 def choose_episode(identifier: int) -> None:
@@ -81,7 +87,7 @@ with controls():
     )
     inside = [int(identifier) for identifier in episodes["episode_id"][names == state["lab.point"]]]
     state["lab.choice"] = state["lab.episode"]
-    third.selectbox("Episode", inside, key="lab.choice", on_change=lambda: choose_episode(int(state["lab.choice"])))
+    third.selectbox("Episode", inside, key="lab.choice", on_change=choose_listed)
     others = [identifier for identifier in ids if identifier != state["lab.episode"]]
     state["lab.beside"] = [one for one in state.get("lab.beside", []) if one in others][:MOST_BESIDE]
     titles = {int(row["episode_id"]): episode_title(sweep.kind, row) for row in episodes.to_dict("records")}

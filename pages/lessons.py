@@ -51,7 +51,8 @@ def navigation(place: str) -> None:
 
         def chosen() -> None:
             """A choice in the list opens that lesson."""
-            go(st.session_state["lesson.list"])
+            if "lesson.list" in st.session_state:  # gone where the page was left in that moment
+                go(st.session_state["lesson.list"])
 
         st.session_state["lesson.list"] = place
         st.selectbox(
