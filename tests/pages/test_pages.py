@@ -329,12 +329,20 @@ def test_a_damaged_evaluation_is_named_and_the_others_are_shown(harm, home):
     assert app.metric
 
 
-@pytest.mark.parametrize("part", ["columns.json", "episodes.parquet", "observations.npy"])
-def test_a_damaged_dataset_is_one_sentence(part, home):
+@pytest.mark.parametrize(
+    ("part", "view"),
+    [
+        ("columns.json", "Coverage"),
+        ("spans.npy", "Coverage"),
+        ("observations.npy", "Coverage"),
+        ("episodes.parquet", "Return-to-go"),
+    ],
+)
+def test_a_damaged_dataset_is_one_sentence(part, view, home):
     store = fill(home)
     path = store.columns_folder(DATASET) / part
     path.write_bytes(path.read_bytes()[:50])
-    for name, query in (("datasets", {"view": "Coverage"}), ("bins", {"bins.of": f"dataset {DATASET}"})):
+    for name, query in (("datasets", {"view": view}), ("bins", {"bins.of": f"dataset {DATASET}"})):
         app = open_page(name, **query)
         assert len(app.error) + len(app.info) + len(app.warning) == 1, (name, part)
         shown = [*app.error, *app.info, *app.warning][0].value
