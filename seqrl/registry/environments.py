@@ -304,7 +304,7 @@ ENVIRONMENTS: dict[str, EnvironmentRow] = {
                 | {
                     **{"learning_rate": 7e-5, "discount": 0.99, "epochs": 20, "gae_lambda": 0.95, "clip_range": 0.1},
                     **{"entropy_weight": 6e-4, "value_weight": 0.87, "gradient_clip": 1.0},
-                }
+                },
             },
             reference_returns=(1.629008, 4592.3),
         ),
