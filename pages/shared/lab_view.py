@@ -65,6 +65,9 @@ def trace(sweep: SweepRow, row: pd.Series) -> EpisodeTrace:
 _SAID, _ANSWERS, _PLAYED = "lab.said", "lab.answers", "lab.played.out"
 """The fragments that a step draws anew; the player keeps its frames."""
 
+_WHOLE = "lab.whole"
+"""Whether the page was drawn to its end, so that its fragments are there."""
+
 
 def lab(sweep: SweepRow, rows: Sequence[pd.Series], go: Callable[[int], None]) -> None:
     """The episodes in step; beside or below them what the model does at the chosen step.
@@ -74,6 +77,7 @@ def lab(sweep: SweepRow, rows: Sequence[pd.Series], go: Callable[[int], None]) -
         rows: of its episode table, one to three.
         go: opens the next (+1) or previous (−1) episode, before the page is drawn again.
     """
+    st.session_state[_WHOLE] = False
     film_side, side = two_columns() if len(rows) == 1 else (st.container(), st.container())
     with film_side:
         _player(sweep, rows, go)
@@ -86,6 +90,7 @@ def lab(sweep: SweepRow, rows: Sequence[pd.Series], go: Callable[[int], None]) -
     if not presenting():
         with film_side if len(rows) == 1 else st.container():
             _played(sweep, asked, rows)
+    st.session_state[_WHOLE] = True
 
 
 def chosen_step(rows: Sequence[pd.Series]) -> int:
@@ -98,7 +103,8 @@ def _player(sweep: SweepRow, rows: Sequence[pd.Series], go: Callable[[int], None
 
     def stepped(step: int) -> None:
         st.session_state["lab.step"] = step
-        st.rerun([_SAID, _ANSWERS, *([] if presenting() else [_PLAYED])])
+        if st.session_state.get(_WHOLE):  # else the page is still being drawn, and is drawn again as a whole
+            st.rerun([_SAID, _ANSWERS, *([] if presenting() else [_PLAYED])])
 
     visit = f"{st.session_state.get('lab.visit', 0)}.{sweep.name}.{'.'.join(map(str, ids))}"
     if st.session_state.get("lab.shown") != visit:

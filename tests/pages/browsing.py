@@ -31,8 +31,9 @@ def fill_number(page, label, value):
 
 
 def drawn(page, name):
-    """The chart whose description starts so, once it is drawn."""
+    """The chart whose description starts so, once it is drawn and the one before it is gone."""
     chart = page.locator(f'.seqrl-chart[aria-label^="{name}"][data-drawn]')
+    expect(chart).to_have_count(1, timeout=90_000)
     chart.wait_for()
     return chart
 

@@ -342,8 +342,9 @@ def test_a_damaged_dataset_is_one_sentence(part, view, home):
     store = fill(home)
     path = store.columns_folder(DATASET) / part
     path.write_bytes(path.read_bytes()[:50])
-    for name, query in (("datasets", {"view": view}), ("bins", {"bins.of": f"dataset {DATASET}"})):
-        app = open_page(name, **query)
+    views = {"datasets": {"view": view}, "bins": {"bins.of": f"dataset {DATASET}"}}
+    for name in ["datasets"] if part == "episodes.parquet" else views:
+        app = open_page(name, **views[name])
         assert len(app.error) + len(app.info) + len(app.warning) == 1, (name, part)
         shown = [*app.error, *app.info, *app.warning][0].value
         assert "fault of seqrl" not in shown and "\n" not in shown

@@ -143,7 +143,7 @@ def test_a_run_leaves_as_an_archive_and_comes_in_again(page, server, tmp_path):
 
 def test_runs_are_found_ticked_and_compared_and_the_address_brings_them_back(page, server):
     visit(page, server, "runs")
-    drawn(page, "loss of 4 runs")
+    at_rest(page)
     sought = page.get_by_role("textbox", name="Find runs")
     sought.fill("context-k5")
     sought.press("Enter")
