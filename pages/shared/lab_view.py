@@ -65,7 +65,7 @@ def trace(sweep: SweepRow, row: pd.Series) -> EpisodeTrace:
 _SAID, _ANSWERS, _PLAYED = "lab.said", "lab.answers", "lab.played.out"
 """The fragments that a step draws anew; the player keeps its frames."""
 
-_WHOLE = "lab.whole"
+_WHOLE = "lab.drawn.to.its.end"
 """Whether the page was drawn to its end, so that its fragments are there."""
 
 
