@@ -38,6 +38,11 @@ def drawn(page, name):
     return chart
 
 
+def at_rest(page):
+    """Wait until no script runs and what stood on the page before is gone."""
+    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+
+
 def choose_option(page, label, option):
     """Open a list and take one of it; a list that is closed by what is being drawn is opened again, as a hand would."""
     box, wanted = page.get_by_role("combobox", name=label, exact=True), page.get_by_role("option", name=option)

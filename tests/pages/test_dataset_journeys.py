@@ -5,7 +5,7 @@ import re
 import zipfile
 
 import pytest
-from browsing import drawn, fill_number, finish, visit
+from browsing import at_rest, drawn, fill_number, finish, visit
 from playwright.sync_api import expect
 
 from seqrl.config import (
@@ -147,7 +147,7 @@ def test_a_filter_that_leaves_nothing_says_so(page, server, store, recorded):
     call(page, "Name", "nothing")
     fill_number(page, "Return from (reward)", 1000)
     press(page, "Make the dataset")
-    page.get_by_text("None of the 3 episodes is left; widen the filter").wait_for()
+    page.get_by_role("alert").get_by_text("None of the 3 episodes is left; widen the filter").wait_for()
     assert "nothing" not in names(store)
 
 
@@ -206,6 +206,8 @@ def test_a_model_of_transformers_is_uploaded_and_goes_back(page, server, store, 
     assert store.run("theirs").facts.environment == "Pendulum-v1"
     assert not list((server[1] / "uploads").iterdir())
     press(page, "Show it")
+    page.wait_for_url(re.compile("[?&]run=theirs(&|$)"))
+    at_rest(page)
     page.get_by_text("Export the model").click()
     choose(page, "hf")
     press(page, "Prepare the file")

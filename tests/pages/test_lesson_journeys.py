@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from browsing import drawn, visit
+from browsing import at_rest, drawn, visit
 from playwright.sync_api import expect
 
 from pages.shared.tour import STOPS
@@ -53,7 +53,7 @@ def test_the_tour_goes_through_the_real_pages_there_and_back(page, server):
         page.get_by_text(f"Stop {number} of {len(STOPS)}").wait_for()
         for name in {"lesson", "sweep", "dataset"} & set(stop.query):
             page.wait_for_url(re.compile(f"[?&]{name}={stop.query[name].replace('/', '(%2F|/)')}(&|$)"))
-        page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+        at_rest(page)
         if number < len(STOPS):
             page.keyboard.press("PageDown")
     page.keyboard.press("PageUp")

@@ -7,7 +7,7 @@ import zipfile
 
 import pandas as pd
 import pytest
-from browsing import drawn, visit
+from browsing import at_rest, drawn, visit
 from playwright.sync_api import expect
 
 from seqrl.checkpoints import load_model
@@ -31,9 +31,9 @@ PAGES = {
 LESSONS = 11
 
 
-def at_rest(page):
+def all_drawn(page):
     """Wait until nothing is computed and every chart is drawn."""
-    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+    at_rest(page)
     page.wait_for_function("[...document.querySelectorAll('.seqrl-chart')].every(chart => chart.dataset.drawn)")
 
 
@@ -58,7 +58,7 @@ def test_every_page_fits_a_projector_and_tells_what_its_pictures_show(page, serv
     for path, title in PAGES.items():
         visit(page, server, path)
         expect(page.get_by_role("heading", level=1)).to_have_text(title)
-        at_rest(page)
+        all_drawn(page)
         assert no_wider_than_the_screen(page), path
         assert not page.locator(".seqrl-chart:not([aria-label]), video:not([aria-label])").count(), path
         assert not page.locator("canvas.picture:not([aria-label]), canvas.strip:not([aria-label])").count(), path
@@ -71,7 +71,7 @@ def test_eleven_lessons_are_shown_to_a_room_with_one_key(page, server):
     questions = []
     for _ in range(LESSONS):
         page.get_by_text("What to notice").wait_for()
-        at_rest(page)
+        all_drawn(page)
         questions.append(page.get_by_role("heading", level=1).inner_text())
         assert no_wider_than_the_screen(page), questions
         assert page.locator(".seqrl-chart, .player").count(), questions
@@ -90,7 +90,7 @@ def test_a_presentation_has_large_type_moving_pictures_and_is_left_with_a_key(pa
     step = page.locator(".player .step")
     before = step.inner_text()
     expect(step).not_to_have_text(before)
-    at_rest(page)
+    all_drawn(page)
     page.keyboard.press("Escape")
     expect(page.get_by_test_id("stSidebar")).to_be_visible()
     expect(page).not_to_have_url(re.compile("present"))
@@ -99,7 +99,7 @@ def test_a_presentation_has_large_type_moving_pictures_and_is_left_with_a_key(pa
 def test_what_is_seen_is_taken_away(page, server):
     visit(page, server, "rtg_sweep?sweep=demo/rtg")
     chart = drawn(page, "Achieved against target return")
-    at_rest(page)
+    all_drawn(page)
     html, name = download(page, "HTML")
     assert b"Plotly.newPlot" in html and name == "rtg-sweep-demo-rtg-Raw.html"
     assert {"run", "target", "mean", "low", "high"} <= set(pd.read_csv(io.BytesIO(download(page, "Points as CSV")[0])))
@@ -110,7 +110,7 @@ def test_what_is_seen_is_taken_away(page, server):
     page.wait_for_function(
         "[...document.querySelectorAll('[data-testid=stDownloadButton]')].some(b => b.innerText.includes('GIF'))"
     )
-    at_rest(page)
+    all_drawn(page)
     assert download(page, "GIF")[0][:4] == b"GIF8"
     chart.hover()
     with page.expect_download() as waiting:
@@ -143,12 +143,12 @@ def test_a_run_leaves_as_an_archive_and_comes_in_again(page, server, tmp_path):
 
 def test_runs_are_found_ticked_and_compared_and_the_address_brings_them_back(page, server):
     visit(page, server, "runs")
-    at_rest(page)
+    all_drawn(page)
     sought = page.get_by_role("textbox", name="Find runs")
     sought.fill("context-k5")
     sought.press("Enter")
     page.wait_for_url(re.compile("find=context-k5"))
-    at_rest(page)
+    all_drawn(page)
     table = page.get_by_test_id("stDataFrame").first
     for row in (0, 2):
         box = table.bounding_box()
