@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,8 @@ import psutil
 from seqrl.store import JobRow
 
 TOKEN_VARIABLE = "SEQRL_JOB_TOKEN"  # noqa: S105 - the name of a variable, not a secret
+_MOST_DYING_S = 2.0
+"""A killed process is gone in milliseconds, except one that the kernel holds up, such as by a dead network disk."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -53,7 +57,7 @@ def is_worker(job: JobRow) -> bool:
     The number, the start time and the boot must agree, and the process must carry the job's token in its environment:
     no other process does, whatever a row says.
     """
-    if job.pid is None or not job.token:
+    if job.pid is None:
         return False
     if ProcessIdentity.of(job.pid) != ProcessIdentity(job.pid, str(job.process_started), str(job.boot_id)):
         return False
@@ -69,16 +73,18 @@ def ask_to_stop(job: JobRow) -> bool:
 
 
 def kill_all(job: JobRow) -> None:
-    """Kill a job's worker with its process group, and its descendants that left the group."""
+    """Kill a job's worker with its process group, and its descendants that left the group, and see them gone."""
+    # found before anything is killed: a dying process has no environment any more
+    own = [
+        process for process in psutil.process_iter() if process.pid != os.getpid() and _has_token(process, job.token)
+    ]
     _signal(job, signal.SIGKILL, group=True)
-    if not job.token:
-        return
-    for process in psutil.process_iter():
-        if process.pid != os.getpid() and _has_token(process, job.token):
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
+    for process in own:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    deadline = time.monotonic() + _MOST_DYING_S
+    while any(ProcessIdentity.of(process.pid) for process in own) and time.monotonic() < deadline:
+        time.sleep(0.005)
 
 
 def _signal(job: JobRow, number: int, group: bool = False) -> bool:
@@ -104,9 +110,9 @@ def _start_time(process: psutil.Process) -> str:
         raise psutil.NoSuchProcess(process.pid) from error
 
 
-def _has_token(process: psutil.Process, token: str) -> bool:
+def _has_token(process: psutil.Process, token: str | None) -> bool:
     try:
-        return process.environ().get(TOKEN_VARIABLE) == token
+        return bool(token) and process.environ().get(TOKEN_VARIABLE) == token
     except (psutil.Error, OSError):
         return False  # gone, or somebody else's
 

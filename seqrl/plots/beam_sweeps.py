@@ -21,7 +21,7 @@ from seqrl.plots.layout import (
     shorten,
 )
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, new_figure, note, translucent
+from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, new_figure, note, ribbon, translucent
 
 _HEIGHT = 540
 _SPLIT = 0.36
@@ -221,18 +221,8 @@ def _add_dots(figure: go.Figure, own: pd.DataFrame, colour: str, label: str, sty
 
 def _draw_line(figure: go.Figure, line: BeamLine, style: Style) -> None:
     colour, x = _colour(line, style), _place(line.width)
-    figure.add_scatter(
-        x=np.concatenate([x, x[::-1]]),
-        y=np.concatenate([line.high, line.low[::-1]]),
-        fill="toself",
-        mode="lines",
-        line={"width": 0},
-        fillcolor=translucent(colour, RIBBON_OPACITY),
-        hoverinfo="skip",
-        showlegend=False,
-        legendgroup=line.label,
-        name=f"{line.label}, 95% interval",
-    )
+    paler = translucent(colour, RIBBON_OPACITY)
+    ribbon(figure, x, line.low, line.high, paler, f"{line.label}, 95% interval", legendgroup=line.label)
     cells = [[line.run, int(width), line.horizon] for width in line.width]
     rows = zip(line.width, line.mean, line.low, line.high, line.seconds, line.episodes, strict=True)
     text = [

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from seqrl.plots.format import count, interval, number
 from seqrl.plots.layout import finite_range
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, new_figure, note, translucent
+from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, new_figure, note, ribbon, translucent
 
 
 class SeedsInfo(NamedTuple):
@@ -64,16 +64,8 @@ def seeds(info: SeedsInfo, theme: Theme = "light", present: bool = False) -> go.
         return note(figure, style, "Nothing is measured yet.")
     place = np.arange(len(info.settings), dtype=np.float64)
     lowest, highest = (np.array([end(group) for group in info.values]) for end in (np.min, np.max))
-    figure.add_scatter(
-        x=np.concatenate([place, place[::-1]]),
-        y=np.concatenate([highest, lowest[::-1]]),
-        fill="toself",
-        mode="lines",
-        line={"width": 0},
-        fillcolor=translucent(palette.dt, RIBBON_OPACITY),
-        hoverinfo="skip",
-        name="from the best seed to the worst",
-    )
+    paler = translucent(palette.dt, RIBBON_OPACITY)
+    ribbon(figure, place, lowest, highest, paler, "from the best seed to the worst")
     for at, setting, group in zip(place, info.settings, info.values, strict=True):
         figure.add_scatter(
             x=np.full(len(group), at),

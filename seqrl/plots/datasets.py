@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from seqrl.plots.format import count, enumerate_words, interval, number, percent
 from seqrl.plots.layout import finite_range, round_step
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import Style, Theme, data_greys, mix, new_figure, note, translucent
+from seqrl.plots.template import Style, Theme, data_greys, mix, new_figure, note, ribbon, translucent
 
 _BINS = 40
 _FAN = (5, 25, 50, 75, 95)
@@ -229,16 +229,8 @@ def return_to_go_fan(info: ReturnToGoFanInfo, theme: Theme = "light", present: b
         return note(figure, style, "The dataset has no episode yet.")
     greys = (style.palette.data[0], style.palette.data[1])
     for grey, low, high in zip(greys, (0, 1), (4, 3), strict=True):
-        figure.add_scatter(
-            x=np.concatenate([info.times, info.times[::-1]]),
-            y=np.concatenate([info.percentiles[high], info.percentiles[low][::-1]]),
-            fill="toself",
-            fillcolor=grey,
-            mode="lines",
-            line={"width": 0},
-            hoverinfo="skip",
-            name=f"{_FAN[low]} to {_FAN[high]} % of the episodes",
-        )
+        name = f"{_FAN[low]} to {_FAN[high]} % of the episodes"
+        ribbon(figure, info.times, info.percentiles[low], info.percentiles[high], grey, name)
     figure.add_scatter(
         x=info.times,
         y=info.percentiles[2],

@@ -9,7 +9,17 @@ import plotly.graph_objects as go
 
 from seqrl.plots.episodes import ActionStrip, EpisodeStripsInfo
 from seqrl.plots.layout import finite_range, shorten
-from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, new_figure, note, sequential, translucent
+from seqrl.plots.template import (
+    RIBBON_OPACITY,
+    Style,
+    Theme,
+    family_colour,
+    new_figure,
+    note,
+    ribbon,
+    sequential,
+    translucent,
+)
 
 CURSOR = "cursor"
 """Name of the shape that marks the chosen step."""
@@ -147,17 +157,8 @@ def _draw_actions(figure: go.Figure, strip: _Strip, dimension: int, info: Episod
         times = np.arange(len(actions))
         if trace.action_probabilities is not None:
             mean, std = np.asarray(trace.action_probabilities, dtype=np.float64)[:, :, dimension].T
-            figure.add_scatter(
-                x=np.concatenate([times, times[::-1]]),
-                y=np.concatenate([mean + std, (mean - std)[::-1]]),
-                fill="toself",
-                mode="lines",
-                line={"width": 0},
-                fillcolor=translucent(colour, RIBBON_OPACITY),
-                yaxis=strip.axis,
-                hoverinfo="skip",
-                name=f"{trace.label}, one standard deviation",
-            )
+            name, paler = f"{trace.label}, one standard deviation", translucent(colour, RIBBON_OPACITY)
+            ribbon(figure, times, mean - std, mean + std, paler, name, yaxis=strip.axis)
         figure.add_scatter(
             x=times,
             y=actions,

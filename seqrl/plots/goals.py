@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from seqrl.plots.format import count, enumerate_words, interval, number, percent
 from seqrl.plots.layout import EndLabel, add_end_labels, finite_range, label_margin, shorten
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, new_figure, note, translucent
+from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, new_figure, note, ribbon, translucent
 
 _HEIGHT = 470
 _RANGE = (-0.03, 1.05)
@@ -99,17 +99,8 @@ def goal_sweep(info: GoalSweepInfo, theme: Theme = "light", present: bool = Fals
 
 def _draw(figure: go.Figure, line: GoalSeries, unit: str, colour: str, style: Style) -> None:
     greedy, sizes = line.decoding == "greedy", style.sizes
-    figure.add_scatter(
-        x=np.concatenate([line.distance, line.distance[::-1]]),
-        y=np.concatenate([line.high, line.low[::-1]]),
-        fill="toself",
-        mode="lines",
-        line={"width": 0},
-        fillcolor=translucent(colour, RIBBON_OPACITY),
-        hoverinfo="skip",
-        showlegend=False,
-        name=f"{line.label}, 95% interval",
-    )
+    paler = translucent(colour, RIBBON_OPACITY)
+    ribbon(figure, line.distance, line.low, line.high, paler, f"{line.label}, 95% interval")
     away = f" {unit}" if unit else ""
     rows = zip(line.distance, line.reached, line.low, line.high, line.episodes, line.steps, strict=True)
     figure.add_scatter(

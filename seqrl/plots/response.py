@@ -20,7 +20,7 @@ from seqrl.plots.layout import (
     shorten,
 )
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, new_figure, note, translucent
+from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, new_figure, note, ribbon, translucent
 
 _FROM_TOP_TO_BOTTOM = {"y0": 0, "y1": 1, "yref": "paper"}
 
@@ -113,17 +113,9 @@ def response_curve(info: ResponseCurveInfo, theme: Theme = "light", present: boo
     for index, name in enumerate(info.names):
         colour = family_colour(info.kind, theme, index, count)
         if gaussian:
-            figure.add_scatter(
-                x=np.concatenate([info.targets, info.targets[::-1]]),
-                y=np.concatenate([(info.responses + spread)[:, index], (info.responses - spread)[::-1, index]]),
-                fill="toself",
-                mode="lines",
-                line={"width": 0},
-                fillcolor=translucent(colour, RIBBON_OPACITY),
-                hoverinfo="skip",
-                showlegend=False,
-                name=f"{name}, one standard deviation",
-            )
+            below, above = ((info.responses + sign * spread)[:, index] for sign in (-1, 1))
+            paler = translucent(colour, RIBBON_OPACITY)
+            ribbon(figure, info.targets, below, above, paler, f"{name}, one standard deviation")
         figure.add_scatter(
             x=info.targets,
             y=info.responses[:, index],

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from seqrl.plots.format import interval, number
 from seqrl.plots.layout import MOST_DIRECT_LABELS, EndLabel, add_end_labels, label_margin, shorten
 from seqrl.plots.sweeps import RtgSweepInfo, Series
-from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, new_figure, note, translucent
+from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, new_figure, note, ribbon, translucent
 
 MOST_SVG_POINTS = 2000
 """With more single episodes than this they are drawn by WebGL."""
@@ -168,18 +168,7 @@ def _draw_ribbon(figure: go.Figure, line: Series, info: RtgSweepInfo, style: Sty
     if len(x) == 1:
         x = x[0] + np.array([-0.006, 0.006]) * (info.axis[1] - info.axis[0])
         low, high = np.repeat(low, 2), np.repeat(high, 2)
-    figure.add_scatter(
-        x=np.concatenate([x, x[::-1]]),
-        y=np.concatenate([high, low[::-1]]),
-        fill="toself",
-        mode="lines",
-        line={"width": 0},
-        fillcolor=colour,
-        hoverinfo="skip",
-        showlegend=False,
-        legendgroup=line.label,
-        name=f"{line.label}, 95% interval",
-    )
+    ribbon(figure, x, low, high, colour, f"{line.label}, 95% interval", legendgroup=line.label)
 
 
 def _draw_dots(figure: go.Figure, line: Series, info: RtgSweepInfo, style: Style) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import plotly.graph_objects as go
 
 Theme = Literal["light", "dark"]
@@ -165,6 +166,34 @@ def _luminance(colour: str) -> float:
     shares = [channel / 255 for channel in _channels(colour)]
     linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def ribbon(
+    figure: go.Figure, x: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str, name: str, **trace: Any
+) -> None:
+    """Fill what lies between two curves, below the line they belong to.
+
+    Args:
+        figure: to draw in.
+        x: (N,).
+        low: (N,).
+        high: (N,).
+        colour: of the filling, its opacity included.
+        name: what the ribbon is, for tests and readers of the figure.
+        trace: further properties of the trace.
+    """
+    figure.add_scatter(
+        x=np.concatenate([x, x[::-1]]),
+        y=np.concatenate([high, low[::-1]]),
+        fill="toself",
+        fillcolor=colour,
+        mode="lines",
+        line={"width": 0},
+        hoverinfo="skip",
+        showlegend=False,
+        name=name,
+        **trace,
+    )
 
 
 def translucent(colour: str, opacity: float) -> str:
