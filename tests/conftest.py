@@ -24,6 +24,15 @@ from tests.specs import dataset_spec
 CHROMIUM = next((path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).is_file()), None)
 
 
+def pytest_collection_modifyitems(items):
+    """What waits for Chromium is tried once more when the wait was too long; the summary tells which test that was."""
+    for item in items:
+        if "browser" in item.keywords:
+            item.add_marker(
+                pytest.mark.flaky(reruns=1, only_rerun=["TimeoutError", "Locator expected", "Page expected"])
+            )
+
+
 @pytest.fixture(scope="session")
 def browser():
     """Debian's Chromium; one for all tests of a process, because Playwright takes no second one beside it."""
