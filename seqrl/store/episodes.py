@@ -32,18 +32,19 @@ STEPS_NAME = "steps"
 INDEX_NAME = "index.parquet"
 PACKED_NAME = "steps.npz"
 _PARTS_NAME = "parts"
-EPISODE_COLUMNS = (
-    "episode_id",
-    "run",
-    "decoding",
-    "target",
-    "episode",
-    "seed",
-    "achieved_return",
-    "length",
-    "terminated",
-    "truncated",
-)
+EPISODE_COLUMNS = {
+    "episode_id": "int64",
+    "run": "str",
+    "decoding": "str",
+    "target": "float64",
+    "episode": "int64",
+    "seed": "int64",
+    "achieved_return": "float64",
+    "length": "int64",
+    "terminated": "bool",
+    "truncated": "bool",
+}
+"""Column → type, of a table without episodes too."""
 
 
 @dataclass
@@ -270,8 +271,7 @@ def _episode_row(record: EpisodeRecord, episode_id: int) -> dict[str, Any]:
 def _episode_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
-    frame = pd.DataFrame(list(rows)) if rows else pd.DataFrame({column: [] for column in EPISODE_COLUMNS})
-    return frame.astype({"target": "float64"})
+    return pd.DataFrame(list(rows), columns=None if rows else list(EPISODE_COLUMNS)).astype(EPISODE_COLUMNS)
 
 
 def _block_name(field: str, array: np.ndarray) -> str:

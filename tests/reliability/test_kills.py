@@ -115,7 +115,8 @@ def acknowledged_sweep(store, sweep):
 
 
 def assert_sweep_kept(store, sweep, seen):
-    assert store.sweep_episodes(sweep)[: len(seen)].equals(seen)
+    kept = store.sweep_episodes(sweep)[: len(seen)]
+    assert kept[seen.columns].equals(seen)  # a table without episodes has no columns of its own kind of sweep
 
 
 def assert_sound(store):
