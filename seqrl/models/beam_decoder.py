@@ -6,8 +6,8 @@ levels. A row of a level serves all its descendants, so shared keys are read onc
 instead of many dot products), nothing is copied when beams branch, and only surviving beams are moved when they are
 chosen.
 
-Keys and values are stored heads first, (layers, H, rows, capacity, K): with the rows of a level ordered by their
-parent, every product below is then a view of contiguous memory.
+Values are stored heads first, (layers, H, rows, capacity, K), and keys the same but transposed, as the product with
+the queries reads them. With the rows of a level ordered by their parent, every product below is then a view.
 
 Rows are padded to multiples of `ROWS` in every linear map, where a matrix product gives each row the same bits
 whatever the other rows are: what is imagined for one environment does not depend on those beside it.
@@ -17,41 +17,48 @@ Shape suffixes: R rows of the last level, E embedding, H heads, K = E // H, G ro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seqrl.models.layers import ACTIVATIONS
 from seqrl.models.transformer import Block, CausalTransformer
 
 ROWS = 16
 """Rows of every linear map come in multiples of this."""
 
 
-@dataclass
 class Level:
     """Keys and values that G rows of the tree hold in common for their descendants.
 
-    Attributes:
-        keys: (layers, H, G, capacity, K).
+    Args:
+        keys: (layers, H, G, K, capacity).
         values: (layers, H, G, capacity, K).
+
+    Attributes:
         length: tokens held.
     """
 
-    keys: Tensor
-    values: Tensor
-    length: int = 0
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        self.keys, self.values, self.length = keys, values, 0
+        self.rows, self.capacity = values.shape[2:4]
+        self._keys, self._values = keys.flatten(1, 2).unbind(), values.flatten(1, 2).unbind()
 
-    @property
-    def rows(self) -> int:
-        """Rows held (G)."""
-        return self.keys.shape[2]
+    def held_keys(self, layer: int) -> Tensor:
+        """Of one layer: (H * G, K, tokens held)."""
+        return self._keys[layer][:, :, : self.length]
 
-    def part(self, held: Tensor, layer: int) -> Tensor:
-        """Keys or values of one layer: (H * G, tokens held, K)."""
-        return held[layer].flatten(0, 1)[:, : self.length]
+    def held_values(self, layer: int) -> Tensor:
+        """Of one layer: (H * G, tokens held, K)."""
+        return self._values[layer][:, : self.length]
+
+    def gather(self, source: Level, rows: Tensor) -> None:
+        """Append the tokens of some rows of another level: one row for each row here."""
+        start, self.length = self.length, self.length + source.length
+        self.keys[..., start : self.length] = source.keys[..., : source.length].index_select(2, rows)
+        self.values[..., start : self.length, :] = source.values[..., : source.length, :].index_select(2, rows)
 
 
 class Workspace:
@@ -61,8 +68,9 @@ class Workspace:
         self._buffers: dict[tuple[int, str], Tensor] = {}
 
     def level(self, slot: int, shape: tuple[int, ...], like: Tensor) -> Level:
-        """An empty level of this shape; what the slot held before is overwritten."""
-        return Level(self._take(slot, "keys", shape, like), self._take(slot, "values", shape, like))
+        """An empty level whose values have this shape; what the slot held before is overwritten."""
+        *outer, capacity, size = shape
+        return Level(self._take(slot, "keys", (*outer, size, capacity), like), self._take(slot, "values", shape, like))
 
     def _take(self, slot: int, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
         size = torch.Size(shape).numel()
@@ -84,7 +92,8 @@ class BeamDecoder:
         self.transformer = transformer
         self.workspace = workspace or Workspace()
         self.levels: list[Level] = []
-        self._blocks = cast("list[Block]", list(transformer.blocks))
+        self._weights = [block.weights() for block in cast("list[Block]", list(transformer.blocks))]
+        self._activate = ACTIVATIONS[transformer.activation]
         self._free_slots: list[int] = []
         self._slots: list[int] = []
 
@@ -101,7 +110,7 @@ class BeamDecoder:
         cache = self.transformer.new_cache(count, padded.shape[1])
         states = self.transformer.extend(padded, cache, queries=slice(-ROWS, None))[:, (tokens - 1) % ROWS]
         level = self._push(count, tokens)
-        level.keys.copy_(cache.keys[:, :, :, :tokens].transpose(1, 2))
+        level.keys.copy_(cache.keys[:, :, :, :tokens].permute(0, 2, 1, 4, 3))
         level.values.copy_(cache.values[:, :, :, :tokens].transpose(1, 2))
         level.length = tokens
         return states
@@ -113,7 +122,7 @@ class BeamDecoder:
     def choose(self, rows: Tensor) -> None:
         """Continue only these rows of the last level. ``rows``: (R',), equally many for every parent, in its order."""
         old, slot = self._pop()
-        self._gather(self._push(len(rows), old.keys.shape[3]), 0, old, rows)
+        self._push(len(rows), old.capacity).gather(old, rows)
         self._free_slots.append(slot)
 
     def merge(self, rows: Tensor, shared: int, capacity: int) -> None:
@@ -130,7 +139,7 @@ class BeamDecoder:
             own.insert(0, self._pop())
         merged = self._push(len(rows), sum(level.length for level, _ in own) + capacity)
         for level, slot in own:
-            self._gather(merged, merged.length, level, rows // (last_rows // level.rows))
+            merged.gather(level, rows // (last_rows // level.rows))
             self._free_slots.append(slot)
 
     def step(self, x_RE: Tensor) -> Tensor:
@@ -140,59 +149,52 @@ class BeamDecoder:
             ValueError: if the last level is full.
         """
         level = self.levels[-1]
-        if level.length == level.keys.shape[3]:
+        if level.length == level.capacity:
             raise ValueError(f"the level holds {level.length} tokens, which is all that fit; branch or merge first")
         level.length += 1
-        rows = len(x_RE)
+        rows, eps = len(x_RE), self.transformer.norm.eps
         x_RE = F.pad(x_RE, (0, 0, 0, -rows % ROWS)) if rows % ROWS else x_RE.clone()
-        for layer, block in enumerate(self._blocks):
-            x_RE += self._attend(block.norm_1(x_RE), block, layer, rows)
-            hidden = block.activation(block.expand(block.norm_2(x_RE)))
-            x_RE += block.contract(hidden)
+        for layer, w in enumerate(self._weights):
+            qkv_RE = F.linear(F.layer_norm(x_RE, w.gain_1.shape, w.gain_1, w.offset_1, eps), w.qkv, w.qkv_bias)
+            x_RE += F.linear(self._attend(qkv_RE, layer, rows), w.projection, w.projection_bias)
+            normed_RE = F.layer_norm(x_RE, w.gain_2.shape, w.gain_2, w.offset_2, eps)
+            hidden_RF = self._activate(F.linear(normed_RE, w.expand, w.expand_bias))
+            x_RE += F.linear(hidden_RF, w.contract, w.contract_bias)
         return self.transformer.norm(x_RE)[:rows]
 
-    def _attend(self, x_RE: Tensor, block: Block, layer: int, rows: int) -> Tensor:
-        attention, heads = block.attention, block.attention.heads
-        q_RE, k_RE, v_RE = attention.qkv(x_RE)[:rows].chunk(3, dim=-1)
-        level = self.levels[-1]
-        level.keys[layer, :, :, level.length - 1] = k_RE.unflatten(-1, (heads, -1)).transpose(0, 1)
-        level.values[layer, :, :, level.length - 1] = v_RE.unflatten(-1, (heads, -1)).transpose(0, 1)
-        q_HRK = q_RE.unflatten(-1, (heads, -1)).transpose(0, 1).contiguous()
-        q_HRK *= q_HRK.shape[-1] ** -0.5
+    def _attend(self, qkv_RE: Tensor, layer: int, rows: int) -> Tensor:
+        """What attention mixes for every row, padded ones included: (R, E); keys and values join the last level."""
+        heads, size = self.transformer.heads, self.transformer.width // self.transformer.heads
+        q_HRK, k_HRK, v_HRK = qkv_RE[:rows].view(rows, 3, heads, size).permute(1, 2, 0, 3).unbind()
+        last = self.levels[-1]
+        last.keys[layer, ..., last.length - 1] = k_HRK
+        last.values[layer, :, :, last.length - 1] = v_HRK
+        q_HRK = torch.mul(q_HRK, size**-0.5, out=q_HRK.new_empty(q_HRK.shape))  # contiguous
+        levels = [level for level in self.levels if level.length]
         scores = [
-            torch.bmm(_by_row(q_HRK, held), held.part(held.keys, layer).transpose(1, 2)).view(heads, rows, -1)
-            for held in self.levels
-            if held.length
+            torch.bmm(q_HRK.view(heads * level.rows, -1, size), level.held_keys(layer)).view(heads, rows, -1)
+            for level in levels
         ]
-        weights_HRS = torch.cat(scores, dim=-1).softmax(-1)
-        out_HRK, start = torch.zeros_like(q_HRK), 0
-        for held in self.levels:
-            if held.length:
-                weights = _by_row(weights_HRS[..., start : start + held.length], held)
-                _by_row(out_HRK, held).baddbmm_(weights, held.part(held.values, layer))
-                start += held.length
-        out_RE = out_HRK.transpose(0, 1).reshape(rows, -1)
-        return attention.projection(F.pad(out_RE, (0, 0, 0, len(x_RE) - rows)) if rows % ROWS else out_RE)
+        weights = torch.cat(scores, dim=-1).softmax(-1).split([level.length for level in levels], dim=-1)
+        out_HRK = torch.zeros_like(q_HRK)
+        for level, weights_HRS in zip(levels, weights, strict=True):
+            by_row = weights_HRS.unflatten(1, (level.rows, -1)).flatten(0, 1)  # (H * G, R / G, S), a view
+            out_HRK.view(heads * level.rows, -1, size).baddbmm_(by_row, level.held_values(layer))
+        out_RHK = qkv_RE.new_zeros(len(qkv_RE), heads, size)
+        out_RHK[:rows] = out_HRK.transpose(0, 1)
+        return out_RHK.flatten(1)
 
     def _push(self, rows: int, capacity: int) -> Level:
         weight = self.transformer.norm.weight
         heads = self.transformer.heads
         slot = self._free_slots.pop(0)
-        shape = (len(self._blocks), heads, rows, capacity, self.transformer.width // heads)
+        shape = (len(self._weights), heads, rows, capacity, self.transformer.width // heads)
         self.levels.append(self.workspace.level(slot, shape, weight))
         self._slots.append(slot)
         return self.levels[-1]
 
     def _pop(self) -> tuple[Level, int]:
         return self.levels.pop(), self._slots.pop()
-
-    @staticmethod
-    def _gather(target: Level, start: int, source: Level, rows: Tensor) -> None:
-        """Copy the tokens of some rows of ``source`` behind the first ``start`` tokens of ``target``."""
-        end = start + source.length
-        for into, held in ((target.keys, source.keys), (target.values, source.values)):
-            into[:, :, :, start:end] = held[:, :, :, : source.length].index_select(2, rows)
-        target.length = end
 
 
 def padded_linear(x_RE: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -201,8 +203,3 @@ def padded_linear(x_RE: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if rows % ROWS:
         x_RE = F.pad(x_RE, (0, 0, 0, -rows % ROWS))
     return F.linear(x_RE, weight, bias)[:rows]
-
-
-def _by_row(x_HRK: Tensor, level: Level) -> Tensor:
-    """(H, R, X) → (H * G, R / G, X), the rows of a level with their descendants; a view."""
-    return x_HRK.unflatten(1, (level.rows, -1)).flatten(0, 1)
