@@ -2,7 +2,7 @@
 
 import os
 
-# As in the workers: threads that wait sleep instead of keeping a core from others, and the bits of a product do not
-# depend on their number. Read when torch is first imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# As in the workers: threads that wait soon sleep instead of keeping a core from others, and the bits of a product do
+# not depend on their number. Read when torch is first imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")

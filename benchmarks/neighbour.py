@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.harness import Comparison, seconds
 from benchmarks.training import compiled, ours, random_episodes
-from seqrl.training.machine import choose_threads
+from seqrl.training.machine import IdleCores
 
 UPDATES, ROUNDS = 10, 3
 
@@ -40,7 +40,7 @@ def measure() -> list[Comparison]:
 
 
 def _update_s(update: object) -> float:
-    torch.set_num_threads(choose_threads(None))
+    IdleCores().take()
     assert callable(update)
     update()
     return seconds(lambda: [update() for _ in range(UPDATES)]) / UPDATES

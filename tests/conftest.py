@@ -4,7 +4,7 @@ import os
 
 # Tests run side by side, one process a core: more threads only wait for each other (measured: 16 times slower).
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # as in the workers; read when torch is first imported
 
 import shutil

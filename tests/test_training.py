@@ -14,7 +14,7 @@ from seqrl.mapped import Resident
 from seqrl.models.decision_transformer import DecisionTransformer
 from seqrl.training import FlatAdamW, NonFiniteLoss, learning_rate, loop, optimizer, train
 from seqrl.training.ahead import BatchesAhead
-from seqrl.training.machine import choose_precision, choose_threads
+from seqrl.training.machine import IdleCores, choose_precision
 from seqrl.training.optimizer import decayed_parameters
 from seqrl.windows import split_episodes
 from tests import trajectories
@@ -383,8 +383,6 @@ def test_precision_and_threads_are_as_asked_or_chosen():
     cpu = torch.device("cpu")
     assert [choose_precision(precision, cpu) for precision in ("fp32", "bf16")] == ["fp32", "bf16"]
     assert choose_precision("auto", cpu) in ("fp32", "bf16")
-    assert choose_threads(1) == 1
-    assert choose_threads(None) >= 1
 
 
 def test_busy_neighbours_leave_fewer_threads(monkeypatch):
@@ -393,5 +391,26 @@ def test_busy_neighbours_leave_fewer_threads(monkeypatch):
     monkeypatch.setattr(f"{machine}.os.cpu_count", lambda: 4)
     for percent, threads in ((0.0, 4), (25.0, 3), (60.0, 2), (100.0, 1)):
         monkeypatch.setattr(f"{machine}.psutil.cpu_percent", lambda interval, percent=percent: percent)
-        assert choose_threads(None) == threads
-    assert choose_threads(8) == 4
+        assert IdleCores().threads == threads
+    assert IdleCores(1).threads == 1
+    assert IdleCores(8).threads == 4
+
+
+def test_threads_are_given_up_and_taken_back_as_neighbours_come_and_go(monkeypatch):
+    machine = "seqrl.training.machine"
+    clock = {"now": 0.0, "all": 0.0, "own": 0.0}
+    monkeypatch.setattr(f"{machine}.os.sched_getaffinity", lambda pid: {0, 1, 2, 3})
+    monkeypatch.setattr(f"{machine}.psutil.cpu_percent", lambda interval: 0.0)
+    monkeypatch.setattr(f"{machine}.time.perf_counter", lambda: clock["now"])
+    monkeypatch.setattr(IdleCores, "_look", staticmethod(lambda: (clock["now"], clock["all"], clock["own"])))
+    given = []
+    monkeypatch.setattr(f"{machine}.torch.get_num_threads", lambda: 0)
+    monkeypatch.setattr(f"{machine}.torch.set_num_threads", given.append)
+    cores, few, fixed = IdleCores(), IdleCores(most=2), IdleCores(3)
+    for others, seconds, threads in ((0.0, 3, 4), (2.1, 3, 2), (3.9, 3, 1), (0.1, 3, 4), (4.0, 1, 4)):
+        own = 1.5 * seconds
+        for name, more in {"now": seconds, "all": own + others * seconds, "own": own}.items():
+            clock[name] += more
+        for share, wanted in ((cores, threads), (few, min(threads, 2)), (fixed, 3)):
+            share.take()
+            assert share.threads == given[-1] == wanted

@@ -134,8 +134,9 @@ def _environment(store: Store, job: JobRow) -> dict[str, str]:
         "PYTHONPATH": path,
         "PYTHONUNBUFFERED": "1",
         "SEQRL_HOME": str(store.home),
-        # Threads that wait must sleep: spinning ones made a sweep 30 times slower beside one busy neighbour.
-        "OMP_WAIT_POLICY": "passive",
+        # Threads that wait look for some microseconds, then sleep: with a sleep at once a plan takes twice as long on
+        # an idle machine, and endless looking made a sweep 30 times slower beside one busy neighbour.
+        "GOMP_SPINCOUNT": "2000",
         # Products of matrices have the same bits whatever the number of threads; measured, it costs nothing.
         "MKL_CBWR": "AUTO,STRICT",
         TOKEN_VARIABLE: str(job.token),

@@ -26,7 +26,7 @@ from seqrl.models.layers import DropoutNoise
 from seqrl.registry import MODELS, resolve
 from seqrl.store.columns import Columns
 from seqrl.training.ahead import BatchesAhead
-from seqrl.training.machine import choose_device, choose_precision, choose_threads
+from seqrl.training.machine import IdleCores, choose_device, choose_precision
 from seqrl.training.optimizer import FlatAdamW, learning_rate
 from seqrl.training.records import Histogram, NonFiniteLoss, StepRecord
 from seqrl.windows import split_episodes
@@ -46,7 +46,6 @@ class _Progress:
     step: int = 0
     time_s: float = 0.0
     precision: str = "fp32"
-    threads: int = 1
     best_loss: float | None = None
     best_step: int = 0
     validations_without_better: int = 0
@@ -89,11 +88,12 @@ class Training:
     def _start(self, state: TrainingState | None) -> _Progress:
         if state is None:
             precision = choose_precision(self.training.precision, self.device)
-            return _Progress(precision=precision, threads=choose_threads(self.training.threads))
+            return _Progress(precision=precision)
         tensors = dict(state.tensors)
         self.best = tensors.pop("best_parameters", None)
         self.optimizer.set_state(tensors, updates=state.step)
-        return _Progress(step=state.step, **state.values)
+        earlier = {item.name: state.values[item.name] for item in fields(_Progress) if item.name in state.values}
+        return _Progress(**earlier | {"step": state.step})
 
     def update(self) -> dict[str, float]:
         """One update; its metrics.
@@ -202,14 +202,16 @@ def train(
         ValueError: if the state belongs to another model.
     """
     training = Training(spec, columns, state)
-    progress = training.progress
-    with _threads(progress.threads):
-        yield _record(training, note=_machine_note(training, resumed=state is not None))
+    progress, cores = training.progress, IdleCores(spec.training.threads)
+    with _threads_put_back():
+        cores.take()
+        yield _record(training, note=_machine_note(training, cores, resumed=state is not None))
         last_news, saved, stopping = time.perf_counter(), False, False
         while not (training.finished or stopping):
             started = time.perf_counter()
             values = training.update()
             progress.add(values, time.perf_counter() - started)
+            cores.take()
             stopping = should_stop()
             record = _news(training, stopping)
             if record is None and time.perf_counter() - last_news > _QUIET_S:
@@ -251,11 +253,11 @@ def _record(
     return StepRecord(progress.step, steps, progress.time_s, values or {}, histograms, checkpoint, note)
 
 
-def _machine_note(training: Training, resumed: bool) -> str:
+def _machine_note(training: Training, cores: IdleCores, resumed: bool) -> str:
     progress = training.progress
     settings, kind = training.training, training.device.type
-    threads = f"{progress.threads} thread{'s' if progress.threads > 1 else ''}"
-    threads += " (idle cores)" if settings.threads is None else ""
+    threads = f"{cores.threads} thread{'s' if cores.threads > 1 else ''}"
+    threads += " (idle cores, looked at again and again)" if settings.threads is None else ""
     precision = progress.precision + (
         f" (auto: what this {kind} is fastest in)" if settings.precision == "auto" else ""
     )
@@ -270,9 +272,8 @@ def _histogram(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def _threads_put_back() -> Iterator[None]:
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
     try:
         yield
     finally:

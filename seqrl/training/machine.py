@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import psutil
 import torch
@@ -22,14 +23,46 @@ def choose_precision(precision: str, device: torch.device) -> str:
     return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
 
 
-def choose_threads(requested: int | None) -> int:
-    """Processor threads; None takes the cores that nothing else keeps busy.
+class IdleCores:
+    """The processor threads of a computation: all cores that nothing else keeps busy, looked at again as it goes on.
 
     Two threads that wait for a core of their own are slower than one: a neighbour slows a step by 3.0 with two
-    threads, by 1.5 with one.
+    threads, by 1.5 with one. What is computed has the same bits with any number.
+
+    Args:
+        requested: a fixed number, cut to the cores that there are; None to look at what else runs.
+        most: more are of no use; None for no such limit.
+
+    Attributes:
+        threads: chosen at the last look.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if requested is not None:
-        return min(requested, cores)
-    busy = psutil.cpu_percent(interval=0.2) / 100 * (os.cpu_count() or 1)
-    return max(1, min(cores, round(cores - busy)))
+
+    LOOK_S = 2.0
+    """Between looks."""
+
+    def __init__(self, requested: int | None = None, most: int | None = None) -> None:
+        self._cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._most, self._fixed = min(most or self._cores, self._cores), requested is not None
+        busy = 0.0 if self._fixed else psutil.cpu_percent(interval=0.2) / 100 * (os.cpu_count() or 1)
+        self.threads = self._room(self._cores - requested if requested is not None else busy)
+        self._seen = self._look()
+
+    def take(self) -> None:
+        """Have torch use them from now on. Cheap: it looks every `LOOK_S` seconds."""
+        if not self._fixed and time.perf_counter() - self._seen[0] > self.LOOK_S:
+            (before, all_before, own_before), self._seen = self._seen, self._look()
+            now, all_now, own_now = self._seen
+            self.threads = self._room((all_now - all_before - (own_now - own_before)) / (now - before))
+        if torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
+
+    def _room(self, busy: float) -> int:
+        return max(1, min(self._most, round(self._cores - busy)))
+
+    @staticmethod
+    def _look() -> tuple[float, float, float]:
+        """Now, and the processor seconds of the whole machine and of this process."""
+        times = psutil.cpu_times()
+        idle = times.idle + getattr(times, "iowait", 0.0)
+        # Linux counts guests among user time too
+        return time.perf_counter(), sum(times[:8]) - idle, time.process_time()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import torch
-
 from seqrl.beam_evaluation import BeamSweepProgress, beam_sweep
 from seqrl.checkpoints import load_model
 from seqrl.config import BeamSweepSpec
 from seqrl.store import Store
-from seqrl.training.machine import choose_threads
+from seqrl.training.machine import IdleCores
 from seqrl.worker.context import JobContext, Stopped
 
 
@@ -16,13 +14,14 @@ def run(context: JobContext, spec: BeamSweepSpec) -> None:
     """Measure, keeping every point as soon as it is complete."""
     store = context.store
     context.progress(0.0, "loading the models", now=True)
-    torch.set_num_threads(choose_threads(None))
+    cores = IdleCores()
     models = {name: load_model(store.run_folder(name)) for name in spec.runs}
     done = finished_cells(store, spec)
     if done:
         context.log(f"{len(done)} points are measured already")
 
     def tell(progress: BeamSweepProgress) -> None:
+        cores.take()
         cell = progress.cell
         context.progress(progress.fraction, f"{cell.run}, width {cell.width}, horizon {cell.horizon}")
 

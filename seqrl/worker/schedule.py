@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-
 from seqrl.checkpoints import load_model
 from seqrl.config import ScheduleSweepSpec
 from seqrl.evaluation import Actor, schedule_sweep
-from seqrl.jobs import processors
 from seqrl.store import Store
 from seqrl.store.episodes import has_parts
+from seqrl.training.machine import IdleCores
 from seqrl.worker.context import JobContext, Stopped
 
 _MOST_THREADS = 4
@@ -18,7 +16,7 @@ _MOST_THREADS = 4
 def run(context: JobContext, spec: ScheduleSweepSpec) -> None:
     """Play, keeping every schedule as soon as it is complete."""
     store = context.store
-    torch.set_num_threads(min(_MOST_THREADS, processors()))
+    cores = IdleCores(most=_MOST_THREADS)
     context.progress(0.0, "loading the model", now=True)
     actor = Actor(*load_model(store.run_folder(spec.runs[0])))
     origin = store.episode_record(spec.origin.sweep, spec.origin.episode_id) if spec.origin else None
@@ -27,6 +25,7 @@ def run(context: JobContext, spec: ScheduleSweepSpec) -> None:
         context.log(f"{len(done)} schedules are played already")
 
     def tell(fraction: float) -> None:
+        cores.take()
         context.progress(fraction, "playing")
 
     episodes = schedule_sweep(spec, actor, origin, done=done, should_stop=context.should_stop, on_progress=tell)

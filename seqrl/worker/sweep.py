@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-
 from seqrl.checkpoints import load_model
 from seqrl.config import ReturnSweepSpec
 from seqrl.evaluation import SweepProgress, return_sweep
-from seqrl.jobs import processors
 from seqrl.store import Store
 from seqrl.store.episodes import has_parts
+from seqrl.training.machine import IdleCores
 from seqrl.worker.context import JobContext, Stopped
 
 _MOST_THREADS = 4
@@ -18,7 +16,7 @@ _MOST_THREADS = 4
 def run(context: JobContext, spec: ReturnSweepSpec) -> None:
     """Measure, keeping every point as soon as it is complete."""
     store = context.store
-    torch.set_num_threads(min(_MOST_THREADS, processors()))
+    cores = IdleCores(most=_MOST_THREADS)
     context.progress(0.0, "loading the models", now=True)
     models = {name: load_model(store.run_folder(name)) for name in spec.runs}
     done = finished_cells(store, spec)
@@ -26,6 +24,7 @@ def run(context: JobContext, spec: ReturnSweepSpec) -> None:
         context.log(f"{len(done)} points are measured already")
 
     def tell(progress: SweepProgress) -> None:
+        cores.take()
         context.progress(progress.fraction, f"{progress.episodes:,} episodes, {progress.steps:,} steps")
 
     episodes = return_sweep(spec, models, done=done, should_stop=context.should_stop, on_progress=tell)
