@@ -2,13 +2,14 @@
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from pages.shared.dataset_export import export
 from pages.shared.dataset_form import new_dataset
 from pages.shared.dataset_sources import SOURCES, started
 from pages.shared.dataset_view import VIEWS, show
 from pages.shared.exports import csv_button
-from pages.shared.frame import empty_state, heading, link_to, newest, open_store, start_with
+from pages.shared.frame import empty_state, heading, link_to, newest, open_store, presenting, start_with
 from pages.shared.jobs import ago, memory_held, progress
 from pages.shared.policies import policies
 from seqrl.plots.format import count, number, percent, size
@@ -44,12 +45,12 @@ def detail(row: DatasetRow) -> None:
         if row.job_id is not None:
             progress(row.job_id, f"dataset.{row.name}")
         return
-    cells = st.grid("auto", min_column_width=150)
+    cells = st.grid("auto", min_column_width=150 if presenting() else 104)
     cells.metric("Episodes", number(facts.episodes))
     cells.metric("Steps", number(facts.steps))
     cells.metric("Mean return", number(facts.returns.mean), help=f"Standard deviation {number(facts.returns.std)}.")
     cells.metric("Best return", number(facts.returns.maximum))
-    cells.metric("Longest episode", count(facts.max_length, "step"))
+    cells.metric("Longest (steps)", number(facts.max_length))
     cells.metric(
         "Cut off",
         percent(facts.truncated_episodes / max(1, facts.episodes)),
@@ -70,12 +71,14 @@ def detail(row: DatasetRow) -> None:
             st.rerun()
 
 
-def explore(rows: list[DatasetRow]) -> None:
-    """Choose a dataset and look at it."""
+def explore(rows: list[DatasetRow], beside: DeltaGenerator) -> None:
+    """Choose a dataset beside what to do, and look at it."""
     names = [row.name for row in rows]
     start_with("dataset", newest(names), names)
-    name = st.selectbox("Dataset", names, index=None, key="dataset", bind="query-params") or names[0]
-    row = rows[names.index(name)]
+    name = beside.selectbox(
+        "Dataset", names, index=None, key="dataset", bind="query-params", label_visibility="collapsed", width=320
+    )
+    row = rows[names.index(name or names[0])]
     detail(row)
     with st.expander(f"All {count(len(rows), 'dataset')}", icon=":material/list:"):
         table = overview(rows)
@@ -138,7 +141,8 @@ def outcome(job: JobRow) -> None:
 
 rows = store.datasets()
 modes = ["Explore", "Build", "Policies", "Archive"]
-mode = st.segmented_control(
+top = st.container(horizontal=True, vertical_alignment="center")
+mode = top.segmented_control(
     "What to do",
     modes,
     default="Explore",
@@ -154,7 +158,7 @@ elif mode == "Policies":
 elif mode == "Archive":
     archive()
 elif rows:
-    explore(rows)
+    explore(rows, top)
 else:
     empty_state(
         "There is no dataset yet",

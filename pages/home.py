@@ -83,7 +83,7 @@ with chart_side:
         "home-rtg-sweep",
         "Achieved against target return",
         plots.sentence(info),
-        export=False,
+        table=data.points,
     )
     if sweep.name.startswith("demo/") and not presenting():
         st.caption(

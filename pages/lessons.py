@@ -1,5 +1,7 @@
 """Lessons: eleven questions, each with a picture that answers it and controls that change it."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from pages.shared.frame import empty_state, heading, link_to, open_store, presenting, sentence, two_columns
@@ -13,7 +15,8 @@ from seqrl.store import Store
 SLUGS = [lesson.slug for lesson in LESSONS]
 GLOSSARY = "glossary"
 PLACES = [*SLUGS, GLOSSARY]
-NAMES = {lesson.slug: f"{number}. {lesson.title}" for number, lesson in enumerate(LESSONS, 1)} | {GLOSSARY: "Glossary"}
+NAMES = {lesson.slug: f"{at} of {len(LESSONS)}: {lesson.title}" for at, lesson in enumerate(LESSONS, 1)}
+NAMES[GLOSSARY] = "Glossary"
 
 
 def current() -> str:
@@ -34,8 +37,8 @@ def go(place: str) -> None:
     st.query_params.from_dict(kept | {"lesson": place})
 
 
-def navigation(place: str) -> None:
-    """Back, the list, and next; also on the keys of a presenter's remote."""
+def navigation(place: str, terms: Sequence[str] = ()) -> None:
+    """Back, the list, and next, also on the keys of a presenter's remote; and the terms of the lesson."""
     at = PLACES.index(place)
     keys = (None, None) if touring() else ("PageUp", "PageDown")
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -62,7 +65,7 @@ def navigation(place: str) -> None:
             key="lesson.list",
             on_change=chosen,
             label_visibility="collapsed",
-            width=340,
+            width=320,
         )
         st.button(
             "Next",
@@ -74,6 +77,8 @@ def navigation(place: str) -> None:
             args=(PLACES[min(len(PLACES) - 1, at + 1)],),
             shortcut=keys[1],
         )
+        if terms and not presenting():
+            popovers(terms, place)
 
 
 def missing(store: Store, lesson: Lesson, what: Missing) -> None:
@@ -123,13 +128,10 @@ def after(store: Store, lesson: Lesson, told: Told) -> None:
             run_it_yourself(store, lesson.recipe)
 
 
-def lesson_page(store: Store, lesson: Lesson, number: int) -> None:
+def lesson_page(store: Store, lesson: Lesson) -> None:
     """One lesson: question, picture and controls, what to notice, and what next."""
-    heading(lesson.question, f"Lesson {number} of {len(LESSONS)} · {lesson.title}")
-    navigation(lesson.slug)
-    if not presenting():
-        st.markdown(lesson.opening)
-        popovers(lesson.terms, lesson.slug)
+    heading(lesson.question, lesson.opening)
+    navigation(lesson.slug, lesson.terms)
     try:
         told = lesson.draw(store)
     except Missing as what:
@@ -144,4 +146,4 @@ if place == GLOSSARY:
     navigation(place)
     glossary()
 else:
-    lesson_page(open_store(), LESSONS[SLUGS.index(place)], SLUGS.index(place) + 1)
+    lesson_page(open_store(), LESSONS[SLUGS.index(place)])

@@ -85,7 +85,7 @@ with controls().container(horizontal=True, vertical_alignment="bottom"):
         kinds = {row.name: row.spec.model.kind for row in trained}
         first = max(sweeps, key=lambda row: len({kinds.get(run) for run in row.spec.runs} - {None})).name
     start_with("sweep", first)
-    name = st.selectbox("Sweep", known, index=None, key="sweep", bind="query-params", width=300) or known[0]
+    name = st.selectbox("Sweep", known, index=None, key="sweep", bind="query-params", width=250) or known[0]
     sweep = store.sweep(name)
     reference = normalisation(store, sweep)
     unit = goal_unit(store, sweep)
@@ -312,7 +312,8 @@ with episode_side:
             st.dataframe(
                 shown,
                 hide_index=True,
-                height=260,
+                height=min(260, 38 + 35 * len(shown)),
+                column_config={"return": st.column_config.NumberColumn(format="%.4g")},
                 on_select=choose_row,
                 selection_mode="single-row",
                 key="episodes.table",

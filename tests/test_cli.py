@@ -109,6 +109,9 @@ def test_a_job_is_cancelled_and_resumed(tiny):
         (["jobs", "show", "x"], "Invalid value for 'JOB'"),
         (["nonsense"], "No such command 'nonsense'"),
         (["render", "--sweep", "none"], "there is no sweep named none"),
+        (["render"], "give either --sweep or --dataset"),
+        (["render", "--dataset", "none", "--target", "3"], "--target is for episodes of a sweep"),
+        (["render", "--dataset", "none"], "the steps of a dataset none are not on this machine"),
         (["render", "--sweep", "none", "--out", "x.avi"], "--out is x.avi; choose a name that ends with .mp4 or .gif"),
     ],
 )

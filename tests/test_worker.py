@@ -8,15 +8,17 @@ import signal
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from seqrl import jobs
 from seqrl.checkpoints import load_model, load_training_state
 from seqrl.config import DatasetJob, RenderJob, RenderSpec, ReturnSweepJob, TrainJob
+from seqrl.config.sweeps import dataset_reference
 from seqrl.jobs import LocalBackend
 from seqrl.jobs.backend import WORKER_COMMAND
-from seqrl.store import Store
+from seqrl.store import NotFound, Store
 from seqrl.store.columns import Columns
 from seqrl.worker import __main__ as worker
 from seqrl.worker import context as worker_context
@@ -223,6 +225,27 @@ def test_a_recorded_episode_becomes_a_video_once(trained):
     written = video.stat().st_mtime_ns
     do(trained, job)
     assert video.stat().st_mtime_ns == written
+
+
+def test_an_episode_of_a_dataset_becomes_a_video_of_what_was_recorded(tiny):
+    source = dataset_reference("tiny")
+    do(tiny, RenderJob(spec=RenderSpec(sweep=source, episode_id=1)))
+    assert tiny.media_path(source, 1).read_bytes()[4:8] == b"ftyp"
+    record, row = tiny.episode_record(source, 1), tiny.dataset_episodes("tiny").iloc[1]
+    assert (record.seed, record.length) == (row["seed"], row["length"])
+    assert record.rewards.sum() == row["achieved_return"]
+    assert np.isnan(record.returns_to_go).all()
+
+
+def test_episodes_whose_start_is_unknown_cannot_be_played_again(tiny):
+    source, path = dataset_reference("tiny"), tiny.columns_folder("tiny") / "episodes.parquet"
+    with pytest.raises(NotFound, match="episode of the dataset tiny"):
+        tiny.episode_record(source, 10_000)
+    pd.read_parquet(path).drop(columns="seed").to_parquet(path)
+    with pytest.raises(ValueError, match="the seed of episode 1 of tiny was not recorded"):
+        tiny.media_path(source, 1)
+    with pytest.raises(ValueError, match="steps of a dataset elsewhere are not on this machine"):
+        tiny.media_path(dataset_reference("elsewhere"), 0)
 
 
 def test_a_dataset_that_was_exchanged_is_not_trained_on(tiny):

@@ -5,14 +5,17 @@ function whenLoaded(callback, tries = 0) {
   else if (tries < 1500) setTimeout(() => whenLoaded(callback, tries + 1), 20);
 }
 
-// A chart on equal axes is a square: in a narrow column it becomes lower instead of empty above and below, and the names
-// at the ends of its lines, which were spread for its full height, are spread again.
+// On a low screen a chart is a bit lower, so that it is seen as a whole. A chart on equal axes is a square: in a narrow
+// column it becomes lower, too, instead of empty above and below, and the names at the ends of its lines, which were
+// spread for its full height, are spread again.
 function fit(layout, width) {
+  const designed = layout.height;
+  layout.height = Math.min(designed, Math.max(440, Math.round(0.62 * window.innerHeight)));
   if (!layout.yaxis || !layout.yaxis.scaleanchor || layout.showlegend || !width) return;  // a legend needs the height
   const [bottom, top] = layout.yaxis.domain || [0, 1], full = layout.height;
   const plot = width - 62 - ((layout.margin && layout.margin.r) || 16);
   layout.height = Math.round(Math.min(full, Math.max(240, plot / (top - bottom) + 76)));
-  if (layout.height < full) spread(layout, (layout.height - 76) * (top - bottom));
+  if (layout.height < designed) spread(layout, (layout.height - 76) * (top - bottom));
 }
 
 function spread(layout, pixels) {

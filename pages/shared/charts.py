@@ -17,8 +17,9 @@ import plotly
 import plotly.graph_objects as go
 import streamlit as st
 
-from pages.shared.exports import csv_button, html_button
+from pages.shared.exports import csv_button, html_button, png_button
 from pages.shared.frame import presenting, sentence
+from seqrl.plots.drawn import drawn_table
 
 _HERE = Path(__file__).parent
 
@@ -54,7 +55,6 @@ def chart(
     *,
     table: pd.DataFrame | Callable[[], pd.DataFrame] | None = None,
     on_click: Callable[[Any], None] | None = None,
-    export: bool = True,
 ) -> None:
     """Draw a figure of `seqrl.plots`, the sentence that says what to look for, and what can be taken away.
 
@@ -63,9 +63,8 @@ def chart(
         key: names the element, and the files that are exported from it.
         what: what the chart shows; with the sentence, its text for those who cannot see it.
         told: the sentence.
-        table: the numbers behind it, for a CSV file.
+        table: the numbers behind it, for a CSV file; those that it draws if not given.
         on_click: called with the ``customdata`` of a clicked point before the page is drawn again.
-        export: offer the chart as an HTML file and the table as CSV; PNG is in the bar above every chart.
     """
 
     def clicked() -> None:
@@ -85,8 +84,8 @@ def chart(
         _mount_chart(key=key, data=payload, on_clicked_change=clicked)
         if told:
             sentence(told)
-        if export and not presenting():
+        if not presenting():
             with st.container(horizontal=True, horizontal_alignment="right"):
+                png_button(key)
                 html_button(figure, key)
-                if table is not None:
-                    csv_button(table, key)
+                csv_button((lambda: drawn_table(figure)) if table is None else table, key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,14 +11,19 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.charts import chart
+from pages.shared.dataset_episodes import browse, tiers_of
 from pages.shared.dataset_export import collect_steps
 from pages.shared.exports import csv_button, text_button
 from pages.shared.frame import open_store, style
 from seqrl import plots
+from seqrl.plots.format import count
 from seqrl.store import DatasetRow, NotFound
+from seqrl.store.base import minari_id
 from seqrl.store.columns import Columns, ColumnsMissing
+from seqrl.tokens import TokenDimension, transition_layout
 
 VIEWS = ["Returns", "Lengths", "Percentiles", "Coverage", "Return-to-go", "Actions", "Episodes", "Provenance"]
+TIME = "time (steps)"
 MOST_STEPS = 200_000
 """More steps than these are thinned for the two pictures of single steps."""
 
@@ -43,7 +49,7 @@ def show(row: DatasetRow, view: str) -> None:
             return
         {"Coverage": coverage, "Return-to-go": return_to_go, "Actions": actions}[view](row, columns)
     else:
-        {"Returns": returns, "Lengths": lengths, "Percentiles": percentiles, "Episodes": table}[view](row, episodes)
+        {"Returns": returns, "Lengths": lengths, "Percentiles": percentiles, "Episodes": browse}[view](row, episodes)
 
 
 def returns(row: DatasetRow, episodes: pd.DataFrame) -> None:
@@ -84,14 +90,16 @@ def percentiles(row: DatasetRow, episodes: pd.DataFrame) -> None:
 
 def coverage(row: DatasetRow, columns: Columns) -> None:
     """Where the data is in two dimensions of the observation."""
-    names = list(columns.facts.observation.names)
-    if len(columns.observations.shape) != 2 or len(names) < 2:
-        st.info("This dataset has no two numeric dimensions to draw against each other.", icon=":material/grid_off:")
+    if columns.facts.observation.kind == "image":
+        st.info("These observations are pictures; no single number of one says anything.", icon=":material/grid_off:")
         return
+    names = [*(entry.name for entry in _seen(columns)), TIME]
     with st.container(horizontal=True):
         across = st.selectbox("Across", names, index=min(2, len(names) - 1), key="x", bind="query-params", width=260)
-        up = st.selectbox("Up", names, index=min(3, len(names) - 1), key="y", bind="query-params", width=260)
-    x, y = numbers_of(columns, "observations", thinned(columns), [names.index(across), names.index(up)]).T
+        rest = [name for name in names if name != across]
+        up = st.selectbox("Up", rest, index=min(2, len(rest) - 1), key="y", bind="query-params", width=260)
+    steps = thinned(columns)
+    x, y = _numbers_seen(columns, steps, across), _numbers_seen(columns, steps, up)
     info = plots.coverage_info(x, y, (across, up))
     chart(
         plots.coverage(info, *style()),
@@ -100,6 +108,24 @@ def coverage(row: DatasetRow, columns: Columns) -> None:
         plots.sentence(info),
         table=lambda: plots.coverage_table(info),
     )
+
+
+def _seen(columns: Columns) -> Sequence[TokenDimension]:
+    """The numbers of an observation; one of several kinds is one number."""
+    layout = transition_layout(columns.facts)
+    return layout.dimensions[layout.observation]
+
+
+def _numbers_seen(columns: Columns, steps: np.ndarray, name: str) -> np.ndarray:
+    """(K,) what a number of the observation, or the time, is at some steps."""
+    if name == TIME:
+        starts, lengths = (columns.episodes[what].to_numpy() for what in ("start", "length"))
+        return (steps - np.repeat(starts, lengths)[steps]).astype(np.float64)
+    entry = next(one for one in _seen(columns) if one.name == name)
+    if not entry.one_hot:
+        return numbers_of(columns, "observations", steps, entry.first)
+    hot = numbers_of(columns, "observations", steps, list(range(entry.first, entry.first + int(entry.categories or 1))))
+    return hot.argmax(axis=1).astype(np.float64)
 
 
 def return_to_go(row: DatasetRow, columns: Columns) -> None:
@@ -162,32 +188,6 @@ def numbers_of(
     return np.concatenate([piece if dimensions is None else piece[:, dimensions] for piece in pieces])
 
 
-def table(row: DatasetRow, episodes: pd.DataFrame) -> None:
-    """Every episode, and the table to take away."""
-    wanted = ["episode", "tier", "achieved_return", "length", "terminated", "truncated", "policy", "epsilon", "seed"]
-    shown = episodes[[name for name in wanted if name in episodes]]
-    tiers = sorted(set(tiers_of(shown)))
-    chosen = (
-        st.pills("Tiers", tiers, selection_mode="multi", key="tiers", bind="query-params") if len(tiers) > 1 else []
-    )
-    if chosen:
-        shown = shown[shown["tier"].isin(chosen)]
-    st.dataframe(
-        shown.rename(columns={"achieved_return": "return", "length": "steps", "truncated": "time limit"}),
-        hide_index=True,
-        height=420,
-        alt="Episodes of the dataset",
-    )
-    csv_button(shown, f"{row.name}-episodes")
-
-
-def tiers_of(episodes: pd.DataFrame) -> list[str]:
-    """The tier of every episode; imported data may have none."""
-    if "tier" not in episodes:
-        return ["all"] * len(episodes)
-    return [str(tier) for tier in episodes["tier"].fillna("unknown")]
-
-
 def provenance(row: DatasetRow) -> None:
     """Where the data comes from, so that anybody can make it again."""
     facts = row.facts
@@ -200,12 +200,16 @@ def provenance(row: DatasetRow) -> None:
             hide_index=True,
             alt="Behaviours that made the data",
         )
+        csv_button(behaviours, f"{row.name}-behaviours")
+    limit = count(facts.max_episode_steps, "step") if facts.max_episode_steps else "none"
+    told = [
+        f"**Environment** `{facts.environment or 'none'}`",
+        f"**Seed** {row.source.get('seed', '–')}",
+        f"**Time limit** {limit}",
+        f"**Content** SHA-256 `{facts.content_hash}`",
+    ]
+    if open_store().minari_dataset_folder(row.name).is_dir():
+        told.append(f"**Minari** `{minari_id(row.name)}` in `{open_store().minari_folder()}`")
     with st.container(border=True):
-        st.markdown(
-            f"**Environment** `{facts.environment or 'none'}`  \n"
-            f"**Seed** {row.source.get('seed', '–')}  \n"
-            f"**Time limit** {facts.max_episode_steps or 'none'}  \n"
-            f"**Content** SHA-256 `{facts.content_hash}`  \n"
-            f"**Minari** `seqrl/{row.name}-v0` in `{open_store().minari_folder()}`"
-        )
+        st.markdown("  \n".join(told))
     text_button(json.dumps(dict(row.source), indent=2), f"{row.name}-spec.json", "application/json", "Spec as JSON")

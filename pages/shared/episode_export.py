@@ -7,17 +7,17 @@ import streamlit as st
 from pages.shared.exports import file_button
 from pages.shared.frame import open_store
 from pages.shared.jobs import progress, submit
-from pages.shared.sweep_view import film
+from pages.shared.sweep_view import Recorded, film
 from seqrl.config import RenderJob, RenderSpec
 from seqrl.store import SweepRow
 
 
-def film_buttons(sweep: SweepRow, episode_id: int, key: str) -> None:
+def film_buttons(sweep: SweepRow | Recorded, episode_id: int, key: str) -> None:
     """Downloads of a rendered episode; its GIF is drawn when somebody asks for it.
 
     Args:
-        sweep: that it was measured in.
-        episode_id: row of the sweep's episode table.
+        sweep: that it was measured in, or the dataset that it is part of.
+        episode_id: row of the episode table.
         key: prefix of the widgets.
     """
     store, name = open_store(), f"{sweep.name}-episode-{episode_id}"

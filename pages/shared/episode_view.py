@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from pages.shared.episode_export import film_buttons
-from pages.shared.exports import csv_button
-from pages.shared.frame import open_store, presenting, theme
+from pages.shared.exports import csv_button, html_button
+from pages.shared.frame import open_store, presenting, style, theme
 from pages.shared.jobs import progress, submit
 from pages.shared.strips import strips_of
-from pages.shared.sweep_view import film, kind_of
+from pages.shared.sweep_view import Recorded, film, kind_of
 from pages.shared.videos import EpisodeVideo, collected, play
 from seqrl.config import RenderJob, RenderSpec
-from seqrl.plots import family_colour
+from seqrl.plots import EpisodeTrace, episode_strips, episode_strips_info, family_colour
 from seqrl.plots.format import count, number
 from seqrl.store import SweepRow
 
@@ -90,34 +91,70 @@ def episode_player(sweep: SweepRow, row: pd.Series, key: str, *, at_once: bool =
         key: of the player.
         at_once: whether somebody asked for this very episode, or it needs a button first.
     """
-    store = open_store()
-    episode_id = int(row["episode_id"])
-    if film(sweep, episode_id).is_file():
+    if rendered(sweep, int(row["episode_id"]), key, at_once=at_once):
         play([clip(sweep, row)], key=key)
         if not presenting():
             with st.container(horizontal=True):
-                downloads(sweep, episode_id, key)
-        return
-    wanted = RenderJob(spec=RenderSpec(sweep=sweep.name, episode_id=episode_id))
-    job = next((job for job in store.jobs() if job.kind == wanted.kind and job.job == wanted), None)
+                downloads(sweep, row, key)
+
+
+def rendered(source: SweepRow | Recorded, episode_id: int, key: str, *, at_once: bool = True) -> bool:
+    """Whether the video of an episode is there; else it is drawn, and how far that is is shown.
+
+    Args:
+        source: that it was measured in, or the dataset that it is part of.
+        episode_id: row of the episode table.
+        key: prefix of the widgets.
+        at_once: whether somebody asked for this very episode, or it needs a button first.
+    """
+    if film(source, episode_id).is_file():
+        return True
+    wanted = RenderJob(spec=RenderSpec(sweep=source.name, episode_id=episode_id))
+    job = next((job for job in open_store().jobs() if job.kind == wanted.kind and job.job == wanted), None)
     if job is None or job.state == "succeeded":
         if not at_once and not st.button("Play this episode", icon=":material/play_circle:", key=f"{key}.play"):
-            return
+            return False
         job = submit(wanted)
     if job is not None:
         progress(job.id, f"{key}.render")
+    return False
 
 
-def downloads(sweep: SweepRow, episode_id: int, key: str) -> None:
-    """An episode as MP4, GIF and CSV."""
+def trace(sweep: SweepRow, row: pd.Series) -> EpisodeTrace:
+    """An episode as `seqrl.plots` takes it."""
+    steps = recorded(sweep, int(row["episode_id"]))
+    return EpisodeTrace(
+        label=episode_title(sweep.kind, row),
+        kind=kind_of(open_store().run(str(row["run"]))),
+        rewards=steps["rewards"],
+        returns_to_go=steps["returns_to_go"],
+        actions=steps["actions"],
+        action_probabilities=steps.get("action_probabilities"),
+        values=steps.get("predicted_value"),
+        episode_id=int(row["episode_id"]),
+    )
+
+
+def downloads(sweep: SweepRow, row: pd.Series, key: str) -> None:
+    """An episode as MP4 and GIF, its strips as an interactive chart, its steps as CSV."""
+    episode_id, look = int(row["episode_id"]), style()
     film_buttons(sweep, episode_id, key)
-    name = f"{sweep.name}-episode-{episode_id}-steps"
-    csv_button(lambda: steps_table(recorded(sweep, episode_id)), name, "Steps as CSV")
+    name = f"{sweep.name}-episode-{episode_id}"
+
+    def strips() -> go.Figure:
+        """The strips below the picture as one chart."""
+        action = open_store().run(str(row["run"])).facts.action
+        names = action.labels if action.kind == "discrete" else action.names
+        return episode_strips(episode_strips_info([trace(sweep, row)], action_names=names), *look)
+
+    html_button(strips, f"{name}-strips", "Strips as HTML")
+    csv_button(lambda: steps_table(recorded(sweep, episode_id)), f"{name}-steps", "Steps as CSV")
 
 
-def steps_table(steps: dict[str, np.ndarray]) -> pd.DataFrame:
-    """The per-step arrays of an episode as a table, wide arrays as several columns."""
-    columns: dict[str, np.ndarray] = {"step": np.arange(len(steps["rewards"]))}
+def steps_table(steps: dict[str, np.ndarray], episode: str = "") -> pd.DataFrame:
+    """The per-step arrays of an episode as a table, wide arrays as several columns; and its name, if it has one."""
+    columns: dict[str, Any] = {"episode": episode} if episode else {}
+    columns["step"] = np.arange(len(steps["rewards"]))
     for name, values in steps.items():
         flat = np.asarray(values).reshape(len(values), -1)
         for index in range(flat.shape[1]):

@@ -1,4 +1,4 @@
-"""Everything seen can be taken away: tables as CSV, specs as JSON, charts as HTML, episodes as MP4."""
+"""Everything seen can be taken away: tables as CSV, specs as JSON, charts as PNG and HTML, episodes as MP4."""
 
 from __future__ import annotations
 
@@ -14,6 +14,16 @@ import streamlit as st
 from seqrl.config import Spec
 from seqrl.report import report
 from seqrl.store import Store
+
+_HERE = Path(__file__).parent
+_mount_png = st.components.v2.component(
+    "seqrl_png",
+    html='<button class="seqrl-png" type="button" title="Download the chart as a picture">'
+    '<span aria-hidden="true">download</span>PNG</button>',
+    css=(_HERE / "png_button.css").read_text(),
+    js=(_HERE / "png_button.js").read_text(),
+    isolate_styles=False,
+)
 
 
 def csv_button(table: pd.DataFrame | Callable[[], pd.DataFrame], name: str, label: str = "CSV") -> None:
@@ -40,15 +50,19 @@ def json_text_button(values: Mapping[str, Any], name: str, label: str) -> None:
     )
 
 
-def html_button(figure: go.Figure, name: str, label: str = "HTML") -> None:
-    """Download the chart as one self-contained interactive page (works without a network)."""
-    _button(
-        label,
-        lambda: figure.to_html(include_plotlyjs=True, full_html=True).encode(),
-        f"{name}.html",
-        "text/html",
-        "Download the chart as an interactive page; for a PNG use the camera above the chart",
-    )
+def html_button(figure: go.Figure | Callable[[], go.Figure], name: str, label: str = "HTML") -> None:
+    """Download a chart as one self-contained interactive page (works without a network); a function is called then."""
+
+    def data() -> bytes:
+        drawn = figure() if callable(figure) else figure
+        return drawn.to_html(include_plotlyjs=True, full_html=True).encode()
+
+    _button(label, data, f"{name}.html", "text/html", "Download the chart as an interactive page")
+
+
+def png_button(name: str) -> None:
+    """Download the chart that stands in the same container, as it looks now; the browser draws it."""
+    _mount_png(key=f"png.{name}", data={"filename": name.replace("/", "-")}, width="content")
 
 
 def report_button(store: Store, sweep: str) -> None:
@@ -73,7 +87,7 @@ def file_button(path: Path, name: str, mime: str, label: str, help: str) -> None
 
 
 def _button(label: str, data: Callable[[], bytes], name: str, mime: str, help: str) -> None:
-    safe = name.replace("/", "-")
+    safe = name.replace("/", "-").replace(":", "-")
     st.download_button(
         label,
         data,

@@ -18,11 +18,11 @@ Made = TypeVar("Made")
 
 
 def label_of(info: FieldInfo, name: str) -> str:
-    """The label of a field, with its unit: "Context length K (steps)"."""
+    """The label of a field, with its unit unless that is said already: "Context length K (steps)"."""
     extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
     title = info.title or name
     unit = str(extra.get("unit") or "")
-    return f"{title} ({unit})" if unit and unit.lower() != title.lower() else title
+    return f"{title} ({unit})" if unit and unit.lower() not in title.lower() else title
 
 
 def is_advanced(info: FieldInfo) -> bool:
@@ -105,8 +105,9 @@ def field(
         choices = list(get_args(get_args(kind)[0]))
         return tuple(st.pills(label, choices, selection_mode="multi", default=list(value or choices), **common) or ())
     if get_origin(kind) is tuple:
-        text = ", ".join(f"{item:g}" for item in value) if value else ""
-        return st.text_input(label, text, **common)
+        text, extra = ", ".join(f"{item:g}" for item in value) if value else "", info.json_schema_extra
+        empty = extra.get("empty") if isinstance(extra, dict) else None
+        return st.text_input(label, text, placeholder=str(empty) if empty else None, **common)
     if get_origin(kind) is dict:
         return st.text_input(label, json.dumps(value) if value else "", placeholder="{}", **common)
     return st.text_input(label, value or "", **common)

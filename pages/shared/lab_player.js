@@ -49,7 +49,9 @@ class Lab {
       bar.append(button("«", "previous episode (p)", () => this.go(-1)), button("»", "next episode (n)", () => this.go(1)));
     }
     bar.append(this.counter);
-    this.root.append(row, this.slider, bar);
+    const deck = make("div", "deck");
+    deck.append(this.slider, bar);
+    this.root.append(row, deck);
     this.root.dataset.ready = "1";
   }
 

@@ -8,15 +8,15 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.episode_choice import write_link
-from pages.shared.episode_view import clip, downloads, episode_title, recorded
+from pages.shared.episode_view import clip, downloads, episode_title, trace
 from pages.shared.frame import open_store, presenting, problems, sentence, two_columns
 from pages.shared.jobs import progress, submit
 from pages.shared.lab_answers import answers
 from pages.shared.lab_player import step_through
 from pages.shared.lab_whatif import play_it_out, played_out
-from pages.shared.sweep_view import film, kind_of
+from pages.shared.sweep_view import film
 from seqrl.config import RenderJob, RenderSpec
-from seqrl.plots import EpisodeTrace, episode_strips_info, step_sentence
+from seqrl.plots import episode_strips_info, step_sentence
 from seqrl.store import SweepRow
 
 
@@ -45,21 +45,6 @@ def drawn(sweep: SweepRow, rows: Sequence[pd.Series], *, at_once: bool) -> bool:
         if job is not None:
             progress(job.id, f"lab.render.{identifier}")
     return not missing
-
-
-def trace(sweep: SweepRow, row: pd.Series) -> EpisodeTrace:
-    """An episode as `seqrl.plots` takes it."""
-    steps = recorded(sweep, int(row["episode_id"]))
-    return EpisodeTrace(
-        label=episode_title(sweep.kind, row),
-        kind=kind_of(open_store().run(str(row["run"]))),
-        rewards=steps["rewards"],
-        returns_to_go=steps["returns_to_go"],
-        actions=steps["actions"],
-        action_probabilities=steps.get("action_probabilities"),
-        values=steps.get("predicted_value"),
-        episode_id=int(row["episode_id"]),
-    )
 
 
 _SAID, _ANSWERS, _PLAYED = "lab.said", "lab.answers", "lab.played.out"
@@ -158,10 +143,10 @@ def focus(sweep: SweepRow, rows: Sequence[pd.Series]) -> pd.Series:
 
 
 def take_away(sweep: SweepRow, rows: Sequence[pd.Series]) -> None:
-    """Each episode as MP4, GIF and CSV."""
+    """Each episode as MP4, GIF, strips and CSV."""
     for row in rows:
         identifier = int(row["episode_id"])
         with st.container(horizontal=True, vertical_alignment="center"):
             if len(rows) > 1:
                 st.markdown(f":gray[Episode {identifier}:]", width="content")
-            downloads(sweep, identifier, f"lab.{sweep.name}-episode-{identifier}")
+            downloads(sweep, row, f"lab.{sweep.name}-episode-{identifier}")

@@ -11,7 +11,7 @@ import streamlit as st
 from pages.shared import forms
 from pages.shared.charts import chart
 from pages.shared.episode_choice import MOST_BESIDE, lab_link
-from pages.shared.episode_view import recorded
+from pages.shared.episode_view import recorded, steps_table
 from pages.shared.exports import csv_button, json_button, report_button
 from pages.shared.frame import go_to, open_store, presenting, style
 from pages.shared.jobs import progress, submit
@@ -224,6 +224,7 @@ def _results(mine: list[SweepRow], sweep: SweepRow) -> None:
                 go_to("pages/episode_lab.py", link)
         if not presenting():
             with st.container(horizontal=True):
+                csv_button(table, f"{name}-outcomes", "Outcomes as CSV")
                 csv_button(episodes, f"{name}-episodes", "Episodes as CSV")
                 json_button(chosen.spec, f"{name}-spec", "Spec as JSON")
                 report_button(open_store(), name)
@@ -262,11 +263,12 @@ def _strips(sweep: SweepRow, episodes: pd.DataFrame) -> None:
     store = open_store()
     kind = kind_of(store.run(sweep.spec.runs[0]))
     action = store.run(sweep.spec.runs[0]).facts.action
-    traces = []
+    traces, shown = [], {}
     for _, row in episodes[episodes["episode"] == 0].head(4).iterrows():
-        steps = recorded(sweep, int(row["episode_id"]))
+        label = f"asked for {row['schedule']}"
+        shown[label] = steps = recorded(sweep, int(row["episode_id"]))
         trace = plots.EpisodeTrace(
-            label=f"asked for {row['schedule']}",
+            label=label,
             kind=kind,
             rewards=np.asarray(steps["rewards"]),
             returns_to_go=steps["returns_to_go"],
@@ -283,4 +285,5 @@ def _strips(sweep: SweepRow, episodes: pd.DataFrame) -> None:
         f"played-{sweep.name}",
         "The first episode of every schedule on one time axis",
         plots.sentence(info),
+        table=lambda: pd.concat([steps_table(steps, name) for name, steps in shown.items()]),
     )

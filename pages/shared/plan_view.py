@@ -63,17 +63,20 @@ def decision(steps: dict[str, np.ndarray], facts: DatasetFacts, name: str) -> No
         table=table,
     )
     st.dataframe(
-        table.assign(ends_after=table["ends_after"].astype(object).where(table["ends_after"].notna(), "–"))
-        .rename(columns=lambda column: column.replace("_", " "))
-        .round(3),
+        table.assign(ends_after=table["ends_after"].astype(object).where(table["ends_after"].notna(), "–")).rename(
+            columns=lambda column: column.replace("_", " ")
+        ),
         hide_index=True,
         height=min(38 + 35 * len(table), 250),
         column_config={
             "score": st.column_config.NumberColumn(
-                help="The rewards that it imagines, discounted, and the value that it expects after them."
+                format="%.4g",
+                help="The rewards that it imagines, discounted, and the value that it expects after them.",
             ),
-            "behind": st.column_config.NumberColumn(help="How much less than the best."),
-            "predicted return": st.column_config.NumberColumn(help="Undiscounted, from this decision on."),
+            "behind": st.column_config.NumberColumn(format="%.3g", help="How much less than the best."),
+            "predicted return": st.column_config.NumberColumn(
+                format="%.4g", help="Undiscounted, from this decision on (reward)."
+            ),
             "ends after": st.column_config.Column(help="Steps until it imagines that the episode terminates."),
         },
         alt="The futures that survived the beam search, best first",

@@ -9,6 +9,7 @@ import streamlit as st
 
 from pages.shared import forms
 from pages.shared.charts import chart
+from pages.shared.exports import json_button
 from pages.shared.frame import style
 from pages.shared.jobs import progress, submit
 from seqrl import plots
@@ -130,6 +131,7 @@ def detail(row: PolicyRow) -> None:
         plots.sentence(info),
         table=table,
     )
+    json_button(row.spec, f"policy-{row.name}-spec", "Spec as JSON")
     st.caption(
         f"It plays in data of `{row.spec.environment}`: under Build, *Who plays, and how noisily*, choose "
         f"`{policy_reference(row.name, 'expert')}` or another of its tiers."

@@ -133,7 +133,19 @@ def by_typicality(episodes: pd.DataFrame) -> list[int]:
     return [int(identifier) for identifier in episodes.loc[distance.sort_values(kind="stable").index, "episode_id"]]
 
 
-def film(sweep: SweepRow, episode_id: int, form: Literal["mp4", "gif"] = "mp4") -> Path:
+class Recorded(NamedTuple):
+    """A dataset whose episodes are shown as those of a sweep are.
+
+    Attributes:
+        name: as `dataset_reference` gives it.
+        created: when, seconds since the epoch.
+    """
+
+    name: str
+    created: float
+
+
+def film(sweep: SweepRow | Recorded, episode_id: int, form: Literal["mp4", "gif"] = "mp4") -> Path:
     """Where the film of an episode is, or will be; its name follows from what it shows, so it is found once."""
     return _film(os.environ.get("SEQRL_HOME", ""), sweep.name, sweep.created, episode_id, form)
 

@@ -10,6 +10,7 @@ import typer
 
 from seqrl.cli.session import AsJson, Detach, Session, session, show
 from seqrl.config import RenderJob, RenderSpec
+from seqrl.config.sweeps import dataset_reference
 from seqrl.store import JobRow
 
 if TYPE_CHECKING:
@@ -20,11 +21,12 @@ _MOST_TOLD = 12
 
 def render(
     context: typer.Context,
-    sweep: Annotated[str, typer.Option(help="The sweep that measured it.")],
+    sweep: Annotated[str | None, typer.Option(help="The sweep that measured it.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Or the dataset that it is part of.")] = None,
     run: Annotated[str | None, typer.Option(help="The run that acted.")] = None,
     target: Annotated[float | None, typer.Option(help="The return that it was asked for.")] = None,
     decoding: Annotated[str | None, typer.Option(help="sampled or greedy.")] = None,
-    episode: Annotated[int, typer.Option(help="Number of the episode at that point.")] = 0,
+    episode: Annotated[int, typer.Option(help="Number of the episode at that point, or in the dataset.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Where to copy it: .mp4 or .gif.")] = None,
     detach: Detach = False,
     as_json: AsJson = False,
@@ -36,24 +38,34 @@ def render(
         raise ValueError(f"--out is {out}; choose a name that ends with .mp4 or .gif")
     if detach and out:
         raise ValueError("--out needs the finished video; leave out --detach")
-    wanted = {"run": run, "target": target, "decoding": decoding, "episode": episode}
-    row = find_episode(here, sweep, {key: value for key, value in wanted.items() if value is not None})
-    spec = RenderSpec.model_validate({"sweep": sweep, "episode_id": int(row["episode_id"]), "format": format})
+    if (sweep is None) == (dataset is None):
+        raise ValueError("give either --sweep or --dataset, whose episode is wanted")
+    wanted = {
+        key: value for key, value in (("run", run), ("target", target), ("decoding", decoding)) if value is not None
+    }
+    if dataset is not None and wanted:
+        raise ValueError(f"--{next(iter(wanted))} is for episodes of a sweep; leave it out with --dataset")
+    if sweep is not None:
+        source, identifier = sweep, int(find_episode(here, sweep, wanted | {"episode": episode})["episode_id"])
+    else:
+        source, identifier = dataset_reference(str(dataset)), episode
+    spec = RenderSpec.model_validate({"sweep": source, "episode_id": identifier, "format": format})
 
     def done(job: JobRow) -> None:
-        video = here.store.media_path(sweep, spec.episode_id, format)
+        video, record = here.store.media_path(source, identifier, format), here.store.episode_record(source, identifier)
         if out:
             shutil.copyfile(video, out)
         values = {
             "path": str(out or video),
-            "episode_id": spec.episode_id,
-            "run": str(row["run"]),
-            "decoding": str(row["decoding"]),
-            "achieved_return": float(row["achieved_return"]),
-            "length": int(row["length"]),
+            "episode_id": identifier,
+            "run": record.run,
+            "decoding": record.decoding,
+            "achieved_return": float(record.rewards.sum()),
+            "length": record.length,
         }
-        text = f"{out or video}: {row['run']} ({row['decoding']}) achieved {row['achieved_return']:g}"
-        show(values, as_json, text)
+        show(
+            values, as_json, f"{out or video}: {record.run} ({record.decoding}) achieved {values['achieved_return']:g}"
+        )
 
     here.run(RenderJob(spec=spec), as_json=as_json, detach=detach, on_success=done)
 

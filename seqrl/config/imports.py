@@ -214,7 +214,12 @@ class OpenLoopSpec(Spec):
     dataset: Name = setting(..., "Dataset", "The episodes; those of its own dataset are taken from its held-out part.")
     episodes: int = setting(32, "Episodes", "At most so many.", unit="episodes", ge=1, le=10_000)
     targets: tuple[float, ...] = setting(
-        (), "Targets", "Returns to ask for in the response curve; empty spans the data's own.", max_length=101
+        (),
+        "Targets",
+        "Returns to ask for in the response curve; empty spans the data's own.",
+        unit="reward",
+        empty="the data's own",
+        max_length=101,
     )
     response_steps: int = setting(
         64, "Response steps", "Recorded steps at which the response is asked.", unit="steps", ge=1, le=4096

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from seqrl.config.base import Name, Spec, setting
+from seqrl.config.base import NAME_PATTERN, Name, Spec, setting
 from seqrl.config.facts import DatasetFacts
 from seqrl.config.models import (
     ACTING_SPECS,
@@ -166,11 +166,26 @@ def discounted_bounds(facts: DatasetFacts, discount: float, steps: int) -> tuple
     return min(facts.reward_minimum * weight, 0.0), max(facts.reward_maximum * weight, 0.0)
 
 
+DATASET_PREFIX = "dataset:"
+"""``dataset:NAME`` where a sweep is named otherwise: the episode was recorded in that dataset."""
+
+EpisodeSource = Annotated[str, StringConstraints(pattern=NAME_PATTERN.replace("^", f"^({DATASET_PREFIX})?", 1))]
+
+
+def dataset_reference(name: str) -> str:
+    """What stands for a dataset where the episodes of a sweep are meant otherwise.
+
+    >>> dataset_reference("cartpole")
+    'dataset:cartpole'
+    """
+    return DATASET_PREFIX + name
+
+
 class RenderSpec(Spec):
     """One recorded episode as a video."""
 
-    sweep: Name
-    episode_id: int = setting(..., "Episode", "Row of the sweep's episode table.", ge=0)
+    sweep: EpisodeSource = setting(..., "Sweep", "The sweep that measured it, or dataset:NAME.")
+    episode_id: int = setting(..., "Episode", "Row of the episode table.", ge=0)
     format: Literal["mp4", "gif"] = setting("mp4", "Format", "MP4 plays everywhere; GIF loops in slides.")
 
 

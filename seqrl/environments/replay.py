@@ -104,7 +104,7 @@ class Replay:
             return
         raise NotTheRecordedEpisode(
             f"the replay of {self._name()} differs at step {step}: {difference}; "
-            "this is not the environment it was measured in, run the sweep again"
+            "this is not the environment it was recorded in, record it again"
         )
 
     def _name(self) -> str:

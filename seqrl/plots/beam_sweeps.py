@@ -125,7 +125,7 @@ def beam_sweep(info: BeamSweepInfo, theme: Theme = "light", present: bool = Fals
     figure.update_xaxes(
         title_text="beam width (imagined futures)",
         tickvals=places.tolist(),
-        ticktext=["no<br>planning" if width == 0 else number(width) for width in widths],
+        ticktext=["none" if width == 0 else number(width) for width in widths],
         range=[float(places.min()) - 0.35, right],
         anchor="y2",
         showgrid=False,

@@ -155,9 +155,7 @@ def action_distribution_info(
     actions, returns_to_go = np.asarray(actions, dtype=np.float64), np.asarray(returns_to_go, dtype=np.float64)
     finite = np.isfinite(actions) & np.isfinite(returns_to_go)
     actions, returns_to_go = actions[finite], returns_to_go[finite]
-    low, high = finite_range(returns_to_go, pad=0.0)
-    width = round_step(high - low, _RETURN_BINS)
-    edges = width * np.arange(math.floor(low / width), math.floor(high / width) + 2)
+    edges = _return_edges(returns_to_go)
     grid = np.arange(len(labels) + 1) - 0.5 if labels else _grid_of_actions(actions)
     counts = np.histogram2d(actions, returns_to_go, (grid, edges))[0]
     steps = counts.sum(axis=0)
@@ -165,6 +163,17 @@ def action_distribution_info(
     return ActionDistributionInfo(
         edges, tuple(labels), np.empty(0) if labels else grid, shares, steps.astype(np.int64), name
     )
+
+
+def _return_edges(returns_to_go: np.ndarray) -> np.ndarray:
+    """Edges around every single return-to-go where there are few, else of ranges of a round width."""
+    distinct = np.unique(returns_to_go)
+    if 1 < len(distinct) <= _RETURN_BINS:
+        between, half = (distinct[1:] + distinct[:-1]) / 2, np.diff(distinct).min() / 2
+        return np.concatenate([distinct[:1] - half, between, distinct[-1:] + half])
+    low, high = finite_range(returns_to_go, pad=0.0)
+    width = round_step(high - low, _RETURN_BINS)
+    return width * np.arange(math.floor(low / width), math.floor(high / width) + 2)
 
 
 def _grid_of_actions(actions: np.ndarray) -> np.ndarray:

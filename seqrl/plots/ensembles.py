@@ -92,10 +92,11 @@ def ensemble(info: EnsembleInfo, theme: Theme = "light", present: bool = False) 
         hovertemplate="return %{x:.4~g}<br>%{y:.2%} of the episodes<extra></extra>",
         name=names[0],
     )
+    first, last = info.edges[:1], info.edges[-1:]
     for share, colour, name in ((info.weighed, palette.tt, names[1]), (info.asked, palette.dt, names[2])):
         figure.add_scatter(
-            x=centres,
-            y=share,
+            x=np.concatenate([first, first, centres, last, last]),
+            y=np.concatenate([[0.0], share[:1], share, share[-1:], [0.0]]),
             mode="lines",
             line={"color": colour, "width": sizes.line, "shape": "hvh"},
             fill="tozeroy",
@@ -252,5 +253,8 @@ def choices(info: ChoicesInfo, theme: Theme = "light", present: bool = False) ->
 
 @sentence.register
 def _(info: ChoicesInfo) -> str:
-    told = [f"{name}: {number(info.promised[name])}, {number(info.delivered[name])}" for name in info.shares]
-    return f"Return promised, and delivered, by {'; '.join(told)}."
+    told = [
+        f"{name}: {number(info.promised[name])} promised, {number(info.delivered[name])} delivered"
+        for name in info.shares
+    ]
+    return f"Return of {'; '.join(told)}."

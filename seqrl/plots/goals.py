@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from seqrl.plots.format import count, enumerate_words, interval, number, percent
-from seqrl.plots.layout import EndLabel, add_end_labels, finite_range, label_margin, shorten
+from seqrl.plots.layout import MOST_DIRECT_LABELS, EndLabel, add_end_labels, finite_range, label_margin, shorten
 from seqrl.plots.sentences import sentence
 from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, new_figure, note, ribbon, translucent
 
@@ -65,12 +65,12 @@ def goal_sweep_info(
     series = []
     for run in runs:
         family = [other for other in runs if kinds.get(other, "") == kinds.get(run, "")]
-        for (decoding, target), rows in table[table["run"] == run].groupby(
-            ["decoding", "target"], dropna=False, sort=False
-        ):
+        rows_of_run = table[table["run"] == run]
+        targets = [str(target) for target in rows_of_run["target"].unique()]
+        for (decoding, target), rows in rows_of_run.groupby(["decoding", "target"], dropna=False, sort=False):
             asked = "" if math.isnan(target) else f", asked for {number(target)}"
             values = (rows[name].to_numpy(float) for name in ("distance", "reached", "low", "high", "steps", "n"))
-            place = (family.index(run), len(family))
+            place = (family.index(run) * len(targets) + targets.index(str(target)), len(family) * len(targets))
             label = f"{labels.get(run, run)} {decoding}{asked}"
             series.append(GoalSeries(label, kinds.get(run, ""), str(decoding), place, *values))
     return GoalSweepInfo(tuple(series), unit)
@@ -79,8 +79,10 @@ def goal_sweep_info(
 def goal_sweep(info: GoalSweepInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
     """Draw one line for each run and decoding, with its interval."""
     style = Style(theme, present)
-    margin = {"l": 12, "r": label_margin([line.label for line in info.series], style), "t": 16, "b": 12}
-    figure = new_figure(style, height=_HEIGHT, showlegend=False, margin=margin)
+    direct = len(info.series) <= MOST_DIRECT_LABELS
+    labels = [line.label for line in info.series] if direct else []
+    margin = {"l": 12, "r": label_margin(labels, style) if direct else 16, "t": 16, "b": 12}
+    figure = new_figure(style, height=_HEIGHT, showlegend=not direct, margin=margin)
     if not info.series:
         return note(figure, style, "Nothing is measured yet.")
     low, high = finite_range(*[line.distance for line in info.series])
@@ -93,7 +95,8 @@ def goal_sweep(info: GoalSweepInfo, theme: Theme = "light", present: bool = Fals
     figure.update_xaxes(title_text=f"distance of the goal at the start{unit}", range=[low, high], showline=True)
     figure.update_yaxes(title_text="share of episodes that reach it", range=list(_RANGE), tickformat=".0%")
     pixels = _HEIGHT - 28 - 4.2 * style.sizes.font
-    add_end_labels(figure, ends, style, right=high, y_range=_RANGE, pixels=pixels)
+    if direct:
+        add_end_labels(figure, ends, style, right=high, y_range=_RANGE, pixels=pixels)
     return figure
 
 
@@ -128,10 +131,13 @@ def _draw(figure: go.Figure, line: GoalSeries, unit: str, colour: str, style: St
 def _(info: GoalSweepInfo) -> str:
     if not info.series:
         return "Nothing is measured yet."
-    told = []
-    for line in info.series:
-        share = float((line.reached * line.episodes).sum() / line.episodes.sum())
-        told.append(f"{line.label} {percent(share)}")
+    shares = {line.label: float((line.reached * line.episodes).sum() / line.episodes.sum()) for line in info.series}
+    told = enumerate_words([f"{label} {percent(share)}" for label, share in shares.items()])
+    if len(shares) > MOST_DIRECT_LABELS:
+        worst, best = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
+        told = f"{percent(shares[worst])} ({worst}) to {percent(shares[best])} ({best})"
+        if shares[worst] == shares[best]:
+            told = f"all {number(len(shares))} lines alike, {percent(shares[best])}"
     near, far = (f(float(f(line.distance)) for line in info.series) for f in (min, max))
     unit = f" {info.unit}" if info.unit else ""
-    return f"Goals {number(near)} to {number(far)}{unit} away are reached by {enumerate_words(told)}."
+    return f"Goals {number(near)} to {number(far)}{unit} away are reached by {told}."

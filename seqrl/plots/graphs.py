@@ -86,7 +86,14 @@ def walk(info: WalkInfo, theme: Theme = "light", present: bool = False) -> go.Fi
             "line": {"width": 2, "color": starts},
         },
         text=names,
-        textfont={"size": style.sizes.small - 1, "color": [readable_on(fill, theme) for fill in fills]},
+        textposition=["bottom center" if node == info.goal else "middle center" for node in range(len(names))],
+        textfont={
+            "size": style.sizes.small,
+            "color": [
+                palette.ink if name == "goal" else readable_on(fill, theme)
+                for name, fill in zip(names, fills, strict=True)
+            ],
+        },
         customdata=finite,
         hovertemplate="node %{text}<br>%{customdata} steps to the goal<extra></extra>",
         name="nodes",

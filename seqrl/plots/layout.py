@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from seqrl.plots.format import number
-from seqrl.plots.template import Style
+from seqrl.plots.template import PALETTES, Style, Theme
 
 MOST_DIRECT_LABELS = 6
 """With more lines than this a legend takes the place of labels at the line ends."""
@@ -66,6 +66,19 @@ def log_ticks(low: float, high: float) -> dict[str, list[Any]]:
     values = [float(f"{f}e{e}") for e in exponents if len(factors) > 1 or e % stride == 0 for f in factors]
     kept = [value for value in values if low - 1e-9 <= math.log10(value) <= high + 1e-9]
     return {"tickvals": kept, "ticktext": [number(value) for value in kept]}
+
+
+def mark(figure: go.Figure, x: float, theme: Theme) -> None:
+    """Draw a dotted line over the whole height at the place that a control chose."""
+    figure.add_shape(
+        type="line",
+        x0=x,
+        x1=x,
+        y0=0,
+        y1=1,
+        yref="y domain",
+        line={"color": PALETTES[theme].ink, "width": 1.5, "dash": "dot"},
+    )
 
 
 def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:

@@ -94,7 +94,7 @@ def reconstruction_error(info: ReconstructionErrorInfo, theme: Theme = "light", 
     figure.update_xaxes(
         title_text="bins", type="log", range=[left - 0.03, right + 0.03], tickvals=ticks, showgrid=False, showline=True
     )
-    figure.update_yaxes(title_text="error (root mean square)", type="log", range=[low, high], **log_ticks(low, high))
+    figure.update_yaxes(title_text=f"rms error of {info.name}", type="log", range=[low, high], **log_ticks(low, high))
     pixels = 420 - 28 - 4.2 * style.sizes.font
     # annotations on logarithmic axes take exponents
     add_end_labels(figure, ends, style, right=right + 0.03, y_range=(low, high), pixels=pixels, leaders=False)
@@ -172,7 +172,7 @@ def episode_tokens_info(
 def episode_tokens(
     info: EpisodeTokensInfo, theme: Theme = "light", present: bool = False, chosen: tuple[int, int] | None = None
 ) -> go.Figure:
-    """Draw time against dimension, darker for higher bins; cells carry ``customdata = [step, dimension, bin]``.
+    """Draw time against dimension, stronger for higher bins; cells carry ``customdata = [step, dimension, bin]``.
 
     Args:
         info: from `episode_tokens_info`.
@@ -243,5 +243,5 @@ def _(info: EpisodeTokensInfo) -> str:
     steps, dimensions = info.tokens.shape
     return (
         f"{count(steps, 'step')} of {count(dimensions, 'number')} each become {count(steps * dimensions, 'token')}; "
-        "a row is a dimension, darker is a higher bin."
+        "a row is a dimension, a stronger colour is a higher bin."
     )

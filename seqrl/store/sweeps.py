@@ -10,15 +10,18 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqrl.config import Spec
+import numpy as np
+
+from seqrl.config import DatasetFacts, Spec
+from seqrl.config.sweeps import DATASET_PREFIX
 from seqrl.files import atomic_write_text
+from seqrl.store.columns import Columns, ColumnsMissing
 from seqrl.store.episodes import EPISODE_COLUMNS, append_part, merge_parts, read_episodes, read_field, read_steps
 from seqrl.store.records import EpisodeRecord
 from seqrl.store.rows import NotFound, SweepRow, reading_stored, spec_of_sweep
 from seqrl.store.runs import RunTable
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 _SELECT = (
@@ -123,9 +126,16 @@ class SweepTable(RunTable):
     def episode_record(self, sweep: str, episode_id: int) -> EpisodeRecord:
         """An episode as it was recorded.
 
+        Args:
+            sweep: that measured it, or ``dataset:NAME`` of the dataset that it is part of.
+            episode_id: row of the episode table.
+
         Raises:
             NotFound: if there is no such sweep or episode.
+            ValueError: if a dataset's steps are not on this machine, or an episode of it cannot be started again.
         """
+        if sweep.startswith(DATASET_PREFIX):
+            return _recorded_in(self._columns(sweep), sweep.removeprefix(DATASET_PREFIX), episode_id)
         steps = self.episode_steps(sweep, episode_id)
         row = self._episode_row(sweep, episode_id)
         known = ("actions", "rewards", "returns_to_go", "action_probabilities")
@@ -145,24 +155,40 @@ class SweepTable(RunTable):
             extra={name: array for name, array in steps.items() if name not in known},
         )
 
+    def episode_facts(self, sweep: str, record: EpisodeRecord) -> DatasetFacts:
+        """What names the environment of a record; arguments as `episode_record` takes and returns them."""
+        return self._columns(sweep).facts if sweep.startswith(DATASET_PREFIX) else self.run(record.run).facts
+
     def media_path(self, sweep: str, episode_id: int, format: str = "mp4") -> Path:
         """Where the video of an episode is, or will be once it is rendered.
 
         The file name is a hash of what the video shows (environment, seed, actions), so it can never be out of date.
 
+        Args:
+            sweep: as `episode_record` takes it.
+            episode_id: row of the episode table.
+            format: mp4 or gif.
+
         Raises:
-            NotFound: if there is no such sweep or episode.
+            NotFound: as `episode_record`.
+            ValueError: as `episode_record`.
         """
-        row = self._episode_row(sweep, episode_id)
-        facts = self.run(str(row["run"])).facts
-        actions = self.episode_steps(sweep, episode_id)["actions"]
-        shown = [facts.environment, facts.environment_kwargs, facts.max_episode_steps, int(row["seed"])]
+        record = self.episode_record(sweep, episode_id)
+        facts, actions = self.episode_facts(sweep, record), record.actions
+        shown = [facts.environment, facts.environment_kwargs, facts.max_episode_steps, record.seed]
         digest = hashlib.sha256(json.dumps(shown, sort_keys=True).encode())
         digest.update(f"{actions.dtype.str} {actions.shape}".encode())
         digest.update(actions.tobytes())
         name = f"{digest.hexdigest()[:32]}.{format}"
         bundled = self.bundle.root / "media" / name if self.bundle.root else None
         return bundled if bundled and bundled.is_file() else self.home / "media" / name
+
+    def _columns(self, source: str) -> Columns:
+        name = source.removeprefix(DATASET_PREFIX)
+        try:
+            return Columns.open(self.columns_folder(name))
+        except ColumnsMissing:
+            raise ValueError(f"the steps of a dataset {name} are not on this machine; collect or import it") from None
 
     def _episode_row(self, sweep: str, episode_id: int) -> pd.Series:
         episodes = self.sweep_episodes(sweep)
@@ -178,6 +204,33 @@ class SweepTable(RunTable):
             cursor = connection.execute("UPDATE sweeps SET archived = ? WHERE name = ?", (int(archived), name))
         if not cursor.rowcount:
             raise NotFound("sweep", name, [sweep.name for sweep in self.sweeps()])
+
+
+def _recorded_in(columns: Columns, name: str, index: int) -> EpisodeRecord:
+    """An episode of a dataset; nobody was asked for a return.
+
+    Raises:
+        NotFound: if there is no such episode.
+        ValueError: if the seed of its start was not recorded.
+    """
+    if not 0 <= index < len(columns.spans):
+        raise NotFound(f"episode of the dataset {name}", index, ())
+    row = columns.episodes.iloc[index]
+    if row.get("seed") is None or row["seed"] != row["seed"]:
+        raise ValueError(f"the seed of episode {index} of {name} was not recorded, so it cannot be played again")
+    steps = columns.episode(index)
+    return EpisodeRecord(
+        run=name,
+        decoding="recorded",
+        target=None,
+        episode=index,
+        seed=int(row["seed"]),
+        terminated=bool(row["terminated"]),
+        truncated=bool(row["truncated"]),
+        actions=np.array(steps.actions),
+        rewards=np.array(steps.rewards),
+        returns_to_go=np.full(len(steps.rewards), np.nan),
+    )
 
 
 def _reading(sweep: str) -> AbstractContextManager[None]:

@@ -18,7 +18,7 @@ def run(context: JobContext, spec: RenderSpec) -> None:
     if path.is_file():
         return
     record = context.store.episode_record(spec.sweep, spec.episode_id)
-    player = Replay(record, context.store.run(record.run).facts)
+    player = Replay(record, context.store.episode_facts(spec.sweep, record))
 
     def watched() -> Iterator[np.ndarray]:
         for number, frame in enumerate(player.frames()):

@@ -142,6 +142,18 @@ def test_datasets_are_combined_filtered_and_split(page, server, store, recorded)
     )
 
 
+def test_an_episode_of_the_data_is_watched_step_by_step(page, server, store):
+    visit(page, server, "datasets?dataset=demo/cartpole&view=Episodes&episode=3")
+    page.get_by_text("Episode 3, played by heuristic").wait_for()
+    length = int(store.dataset_episodes("demo/cartpole")["length"].iloc[3])
+    expect(page.locator(".player .step")).to_contain_text(f"of {length}")
+    page.locator(".player video").evaluate("film => film.readyState || new Promise(seen => film.onloadeddata = seen)")
+    at_rest(page)
+    with page.expect_download() as waiting:
+        press(page, "Steps as CSV")
+    assert len(waiting.value.path().read_text().splitlines()) == length + 1
+
+
 def test_a_filter_that_leaves_nothing_says_so(page, server, store, recorded):
     visit(page, server, "datasets?do=Build&source=Other+datasets&derive.sources=recorded")
     call(page, "Name", "nothing")

@@ -149,7 +149,7 @@ def test_a_sweep_grows_and_a_click_on_a_point_plays_its_episode(page, server, pr
     page.get_by_text("targets 'x' is neither a number nor start:stop:step").wait_for()
     targets.fill("30:90:30")
     targets.press("Enter")
-    fill_number(page, "Episodes per target (episodes)", 4)
+    fill_number(page, "Episodes per target", 4)
     name = page.get_by_label("Name", exact=True)
     name.fill("asked")
     name.press("Enter")

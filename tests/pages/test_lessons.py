@@ -1,5 +1,7 @@
 """Every lesson over an empty home, one with records that its own jobs made, and a damaged one."""
 
+import shutil
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -104,7 +106,7 @@ def test_with_records_a_lesson_draws_its_picture_and_says_what_to_notice(slug, v
     assert not any("Not on this machine yet" in text.value for text in app.markdown)
 
 
-@pytest.mark.parametrize("slug", ["return-to-go", "context", "glossary"])
+@pytest.mark.parametrize("slug", [*SLUGS, "glossary"])
 def test_a_damaged_database_is_one_sentence_with_a_remedy(slug, home):
     home.mkdir()
     (home / "seqrl.db").write_bytes(b"this is not a database" * 100)
@@ -114,6 +116,30 @@ def test_a_damaged_database_is_one_sentence_with_a_remedy(slug, home):
     app.run()
     assert not app.exception
     assert [error.value for error in app.error if "restore it from a copy" in error.value]
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_damaged_records_are_said_to_be_so(slug, made, home):
+    shutil.copytree(made.home, home)
+    for path in [*(home / "sweeps").rglob("*"), *(home / "columns").rglob("*"), *(home / "datasets").rglob("*")]:
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:50])
+    app = open_lesson(slug)
+    said = [*app.error, *app.warning, *app.info] or [
+        text for text in app.markdown if "Not on this machine" in text.value
+    ]
+    assert said
+    assert not any("fault of seqrl" in text.value for text in said)
+    assert not any("What to notice" in text.value for text in app.markdown)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_every_chart_of_a_lesson_offers_its_numbers(slug, visited):
+    app = open_lesson(slug)
+    offered = [button.proto.label for button in app.get("download_button")]
+    charts = offered.count("HTML")
+    assert charts or slug == "low-middle-high"
+    assert offered.count("CSV") >= charts
 
 
 def test_jobs_are_queued_in_an_order_that_can_be_carried_out(small, tmp_path):

@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from pages.shared.token_tables import fitted, source, tokenizer_of
 from seqrl.config import OpenLoopJob, OpenLoopSpec, PolicySpec, SnapshotFacts
+from seqrl.config.sweeps import dataset_reference
 from seqrl.plots.format import number, percent
 from seqrl.registry import ENVIRONMENTS
 from seqrl.store import Store
@@ -197,6 +198,30 @@ def test_every_view_of_a_dataset_is_drawn(view, home):
     assert not app.exception
     assert not app.error
     assert not app.info
+
+
+def test_an_episode_of_a_dataset_is_played_and_taken_away(home):
+    store = fill(home)
+    film = store.media_path(dataset_reference(DATASET), 3)
+    film.parent.mkdir(exist_ok=True)
+    film.write_bytes(b"a film")
+    app = open_page("datasets", view="Episodes", episode="3")
+    assert not app.exception and not app.error and not app.info
+    offered = {button.proto.label for button in app.get("download_button")}
+    assert {"MP4", "Steps as CSV", "CSV"} <= offered
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"), [("environment", "comes without an environment"), ("seed", "seeds of these episodes were not")]
+)
+def test_episodes_that_nobody_can_play_again_say_why(harm, said, home):
+    store = fill(home)
+    facts, table = store.dataset(DATASET).facts, store.dataset_episodes(DATASET)
+    facts = facts.model_copy(update={"environment": None}) if harm == "environment" else facts
+    store.set_dataset_facts(DATASET, facts, table.drop(columns="seed") if harm == "seed" else table)
+    app = open_page("datasets", view="Episodes", episode="3")
+    assert [info.value for info in app.info if said in info.value]
+    assert not app.error
 
 
 def test_bins_of_a_run_are_those_of_its_checkpoint_not_fitted_again(home):

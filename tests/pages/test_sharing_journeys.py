@@ -63,6 +63,9 @@ def test_every_page_fits_a_projector_and_tells_what_its_pictures_show(page, serv
         for picture in (".seqrl-chart", "video", "canvas.picture", "canvas.strip"):
             expect(page.locator(f"{picture}:not([aria-label])")).to_have_count(0)
         assert not page.get_by_text("This page met a fault").count(), path
+        charts = page.locator(".seqrl-chart").count()
+        for form in ("PNG", "HTML", "CSV"):
+            assert page.get_by_test_id("stMain").get_by_role("button", name=form, exact=True).count() >= charts, path
 
 
 def test_eleven_lessons_are_shown_to_a_room_with_one_key(page, server):
@@ -112,10 +115,13 @@ def test_what_is_seen_is_taken_away(page, server):
     )
     all_drawn(page)
     assert download(page, "GIF")[0][:4] == b"GIF8"
+    picture, name = download(page, "PNG")
+    assert picture[1:4] == b"PNG" and name == "rtg-sweep-demo-rtg-Raw.png"
     chart.hover()
     with page.expect_download() as waiting:
         chart.locator('[data-title^="Download plot"]').click()
     assert waiting.value.path().read_bytes()[1:4] == b"PNG"
+    assert b"Plotly.newPlot" in download(page, "Strips as HTML")[0]
 
 
 def test_a_run_leaves_as_an_archive_and_comes_in_again(page, server, tmp_path):

@@ -87,7 +87,15 @@ def test_every_view_of_pictures_is_drawn_or_says_why_not(balls):
     for view in VIEWS:
         app = open_page("datasets", dataset="balls", view=view)
         assert not app.error
-        assert ("no two numeric dimensions" in said(app)) == (view == "Coverage")
+        assert ("no single number of one says anything" in said(app)) == (view == "Coverage")
+
+
+def test_a_node_is_one_number_of_the_coverage_and_time_another(walks):
+    app = open_page("datasets", dataset="walks", view="Coverage")
+    assert app.selectbox(key="x").options == ["reached node", "wished node", "present node", "time (steps)"]
+    app = app.selectbox(key="x").set_value("time (steps)").run()
+    assert not app.exception and not app.error
+    assert "where the picture is blank" in said(app)
 
 
 def test_pictures_have_no_bins_and_the_lab_asks_for_returns_only(balls, store):

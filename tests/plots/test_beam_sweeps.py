@@ -34,7 +34,7 @@ def test_no_planning_stands_apart_with_its_interval():
     assert alone.x[0] < 0
     assert alone.y[0] == row["mean"]
     assert alone.error_y.array[0] == pytest.approx(row["high"] - row["mean"])
-    assert figure.layout.xaxis.ticktext[0] == "no<br>planning"
+    assert figure.layout.xaxis.ticktext[0] == "none"
 
 
 def test_dots_are_the_episodes_they_name():

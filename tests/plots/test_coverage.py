@@ -47,6 +47,13 @@ def test_shares_of_discrete_actions_fill_their_column():
     assert sentence(info).startswith("“wait” is 0.")
 
 
+def test_few_returns_to_go_have_a_column_each():
+    info = action_distribution_info(np.array([0, 0, 1, 1]), np.array([0.0, 0.0, 0.0, 1.0]), labels=("wait", "go"))
+    assert info.return_edges.tolist() == [-0.5, 0.5, 1.5]
+    assert info.steps.tolist() == [3, 1]
+    assert "about 0, and" in sentence(info) and sentence(info).endswith("about 1.")
+
+
 def test_a_continuous_action_is_a_density_in_each_column():
     rng = np.random.default_rng(1)
     returns_to_go = rng.uniform(0, 10, 3000)

@@ -41,3 +41,16 @@ def test_nothing_measured_is_said():
     info = plots.goal_sweep_info(TABLE[:0])
     assert plots.sentence(info) == "Nothing is measured yet."
     assert plots.goal_sweep(info).layout.annotations[0].text == "Nothing is measured yet."
+
+
+def test_many_requests_get_a_legend_shades_of_their_own_and_a_short_sentence():
+    requests = pd.concat([TABLE[:2].assign(target=-float(target)) for target in range(1, 9)])
+    info = plots.goal_sweep_info(requests, kinds={"dt": "dt"}, labels={"dt": "DT"}, unit="steps")
+    figure = plots.goal_sweep(info)
+    assert figure.layout.showlegend and not figure.layout.annotations
+    lines = [trace for trace in figure.data if trace.mode == "lines+markers"]
+    assert len({line.line.color for line in lines}) == len(lines) == 8
+    assert plots.sentence(info) == "Goals 1 to 4 steps away are reached by all 8 lines alike, 88%."
+    better = requests.assign(reached=np.where(requests["target"] == -3, 1.0, requests["reached"]))
+    told = plots.sentence(plots.goal_sweep_info(better, labels={"dt": "DT"}))
+    assert told.endswith("by 88% (DT greedy, asked for −1) to 100% (DT greedy, asked for −3).")

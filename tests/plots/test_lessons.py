@@ -47,7 +47,9 @@ def test_weights_of_an_ensemble_are_drawn_and_sum_to_one():
     for share in (info.plain, info.weighed, info.asked):
         assert share.sum() == pytest.approx(1)
     assert info.means == pytest.approx((RETURNS.mean(), RETURNS @ weights, 8.0))
-    assert lines(plots.ensemble(info))["asked for"].y[6] == pytest.approx(1)
+    outline = lines(plots.ensemble(info))["asked for"]
+    assert outline.y[outline.x == RETURNS[9]] == pytest.approx(1)
+    assert [*outline.x[[0, -1]], *outline.y[[0, -1]]] == [info.edges[0], info.edges[-1], 0, 0]
     assert "of 11 episodes" in plots.sentence(info)
 
 
@@ -72,7 +74,7 @@ def test_choices_say_what_was_promised_and_what_came():
         ["round 1", "round 2"], "bet", {"the data": np.array([0.5, np.nan])}, {"the data": 2.0}, {"the data": 1.5}
     )
     assert lines(plots.choices(info))["the data"].y[0] == 0.5
-    assert plots.sentence(info) == "Return promised, and delivered, by the data: 2, 1.5."
+    assert plots.sentence(info) == "Return of the data: 2 promised, 1.5 delivered."
 
 
 def test_a_walk_and_the_shortest_way_are_drawn_on_the_graph():

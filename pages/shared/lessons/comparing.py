@@ -14,6 +14,7 @@ from pages.shared.lessons.records import command, figures
 from pages.shared.sweep_view import Measured, dataset_returns, labels
 from seqrl import plots
 from seqrl.plots.format import number, percent
+from seqrl.plots.layout import mark
 from seqrl.store import NotFound, Store, SweepRow
 
 
@@ -26,8 +27,22 @@ def sweep_chart(
     runs: list[str] | None = None,
     decoding: str = "Both",
     names: Mapping[str, str] | None = None,
+    density: bool = True,
+    target: float | None = None,
 ) -> None:
-    """Achieved against target return of some runs and decodings of a sweep; ``names`` replaces the runs' own."""
+    """Achieved against target return of some runs and decodings of a sweep.
+
+    Args:
+        store: holds the data that the runs learned from.
+        sweep: that is shown.
+        data: what was measured.
+        key: of the chart.
+        runs: to show; all if not given.
+        decoding: Both, Sampled or Greedy.
+        names: instead of the runs' own.
+        density: show all returns of the data, and so draw the axes as wide.
+        target: that is marked.
+    """
     points, episodes = data.points, data.episodes
     if runs is not None:
         points, episodes = points[points["run"].isin(runs)], episodes[episodes["run"].isin(runs)]
@@ -39,9 +54,12 @@ def sweep_chart(
         kinds=data.kinds,
         labels=names or labels(data.kinds),
         episodes=episodes,
-        dataset_returns=dataset_returns(store, sweep),
+        dataset_returns=dataset_returns(store, sweep) if density else None,
     )
-    chart(plots.rtg_sweep(info, *style()), key, "Achieved against target return", plots.sentence(info), table=points)
+    figure = plots.rtg_sweep(info, *style())
+    if target is not None:
+        mark(figure, target, style()[0])
+    chart(figure, key, "Achieved against target return", plots.sentence(info), table=points)
 
 
 def _figure(data: Measured, run: str, decoding: str, column: str) -> float:

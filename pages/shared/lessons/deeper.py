@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.charts import chart
+from pages.shared.exports import csv_button
 from pages.shared.frame import controls, start_with, style, two_columns
 from pages.shared.lessons.lesson import Link, Missing, Told
 from pages.shared.lessons.records import choose_sample, command, records, sample
@@ -35,8 +36,8 @@ def tokens(store: Store) -> Told:
             raise Missing("numbers that differ")
         options = [names[at] for at in varied]
         start_with(f"tokens.number.{name}", options[min(1, len(options) - 1)])
-        chosen = st.selectbox("Number", options, index=None, key=f"tokens.number.{name}", width=240) or options[0]
-        bins = int(st.select_slider("Bins", TRIED_BINS, 16, key="tokens.bins", bind="query-params", width=260))
+        chosen = st.selectbox("Number", options, index=None, key=f"tokens.number.{name}", width=200) or options[0]
+        bins = int(st.select_slider("Bins", TRIED_BINS, 16, key="tokens.bins", bind="query-params", width=240))
     column = np.asarray(numbers[:, names.index(chosen)], dtype=np.float64)
     errors = error_by_bins(column, TRIED_BINS)
     cuts = {kind: edges_of(fit_discretizer(column[:, None], bins, kind), 0) for kind in ("uniform", "quantile")}
@@ -102,7 +103,7 @@ def imagining(store: Store) -> Told:
         table=points,
     )
     planned = points[points["width"] > 0]
-    best = planned.loc[planned["mean"].idxmax()]
+    best = planned.sort_values(["mean", "seconds_per_decision"], ascending=[False, True]).iloc[0]
     unplanned = points[points["width"] == 0]
     without = (
         f" Drawing actions without planning gets {number(float(unplanned['mean'].iloc[0]))}." if len(unplanned) else ""
@@ -139,7 +140,7 @@ def path_integral(store: Store) -> Told:
     tables = _returns(store)
     with controls().container(horizontal=True, vertical_alignment="bottom"):
         start_with("paths.data", next(iter(tables)))
-        name = st.selectbox("Dataset", list(tables), index=None, key="paths.data", bind="query-params", width=220)
+        name = st.selectbox("Dataset", list(tables), index=None, key="paths.data", bind="query-params", width=190)
         name = name if name in tables else next(iter(tables))
         episodes = tables[name]
         returns = episodes["achieved_return"].to_numpy(float)
@@ -151,20 +152,26 @@ def path_integral(store: Store) -> Told:
             -0.7,
             format_func=lambda power: number(span * 10.0**power),
             key=f"paths.t.{name}",
-            width=330,
+            width=260,
         )
         temperature = span * 10.0**power
         low, high = float(returns.min()), float(returns.max())
-        target = float(
-            st.slider("Asked for", low, max(high, low + 1e-6), high, span / 20, key=f"paths.target.{name}", width=260)
-        )
+        top, key = max(high, low + 1e-6), f"paths.target.{name}"
+        target = float(st.slider("Asked for", low, top, high, span / 20, format="%.4g", key=key, width=220))
     weights = path_weights(returns, temperature)
     asked = asked_weights(returns, target, span / 40)
     effective = effective_sample_size(weights)
     left, right = two_columns()
     with left:
         info = plots.ensemble_info(returns, weights, asked, temperature=temperature, target=target, effective=effective)
-        chart(plots.ensemble(info, *style()), "lesson-ensemble", "Returns, plain and weighed", plots.sentence(info))
+        table = pd.DataFrame({"return from": info.edges[:-1], "return to": info.edges[1:], "the data": info.plain})
+        chart(
+            plots.ensemble(info, *style()),
+            "lesson-ensemble",
+            "Returns, plain and weighed",
+            plots.sentence(info),
+            table=table.assign(weighed=info.weighed, asked_for=info.asked),
+        )
     with right:
         tried = span * 10.0 ** np.linspace(-2.5, 1.5, 41)
         sizes = plots.sample_size_info(tried, sample_sizes(returns, tried), temperature, effective, len(returns))
@@ -244,3 +251,4 @@ def _tiers(episodes: pd.DataFrame, weights: np.ndarray, asked: np.ndarray) -> No
         }
     )
     st.dataframe(table, hide_index=True, alt="Which players the weights and the request choose")
+    csv_button(table, "lesson-weights-by-player")

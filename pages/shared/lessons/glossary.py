@@ -47,7 +47,7 @@ TERMS: dict[str, str] = {
 
 def popovers(terms: Sequence[str], key: str) -> None:
     """The terms of a lesson, each opening where it is used."""
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, gap="small", width="content"):
         for term in terms:
             with st.popover(term, type="tertiary", icon=":material/menu_book:", key=f"{key}.term.{term}"):
                 st.markdown(f"**{term}**: {TERMS[term]}")

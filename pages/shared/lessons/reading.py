@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.episode_view import asked_for, clip
-from pages.shared.frame import controls, open_store, style
+from pages.shared.frame import controls, open_store, style, two_columns
 from pages.shared.lessons.lesson import Link, Missing, Told
 from pages.shared.lessons.records import choose_sample, command, figures
 from pages.shared.sweep_view import Measured, filmed, point_name
@@ -26,11 +26,11 @@ def return_to_go(store: Store) -> Told:
     with controls().container(horizontal=True, vertical_alignment="bottom"):
         name, sample = choose_sample(store, "rtg", "demo/cartpole")
         last = len(sample.episodes) - 1
-        episode = int(st.number_input("Episode", 0, last, 0, key="rtg.episode", bind="query-params", width=140))
-        discount = st.slider("Discount γ", 0.8, 1.0, 1.0, 0.01, key="rtg.discount", bind="query-params", width=220)
+        episode = int(st.number_input("Episode", 0, last, 0, key="rtg.episode", bind="query-params", width=120))
+        discount = st.slider("Discount γ", 0.8, 1.0, 1.0, 0.01, key="rtg.discount", bind="query-params", width=160)
         rewards = np.asarray(sample.episode(min(episode, last)).rewards)
         end = max(1, len(rewards) - 1)
-        step = st.slider("Step", 0, end, min(end, len(rewards) // 3), key=f"rtg.step.{name}.{episode}", width=260)
+        step = st.slider("Step", 0, end, min(end, len(rewards) // 3), key=f"rtg.step.{name}.{episode}", width=180)
     info = plots.return_to_go_info(rewards, float(discount), int(step))
     chart(
         plots.return_to_go(info, *style()),
@@ -159,10 +159,12 @@ def prompt(store: Store) -> Told:
     episode = starts[int(str(start).rpartition(" ")[2]) - 1]
     these = asked[asked["episode"] == episode].sort_values("target")
     shown = these.iloc[len(these) // 2]
-    st.markdown(
-        f"What the network reads before it answers, in an episode that was asked for {number(shown['target'])}:"
-    )
-    _tokens(sweep, data, int(shown["episode_id"]), min(step, int(shown["length"]) - 1), with_return)
+    left, right = two_columns(340)
+    with left:
+        st.markdown(
+            f"What the network reads before it answers, in an episode that was asked for {number(shown['target'])}:"
+        )
+        _tokens(sweep, data, int(shown["episode_id"]), min(step, int(shown["length"]) - 1), with_return)
     home = os.environ.get("SEQRL_HOME", "")
     size = len(data.episodes)
     answers = _first_answers(home, sweep.name, size, listening, int(episode), tuple(map(int, these["episode_id"])))
@@ -181,12 +183,15 @@ def prompt(store: Store) -> Told:
     labels = list(facts.action.labels) or [f"action {i}" for i in range(chances.shape[1])]
     returns = (facts.returns.minimum, facts.returns.maximum)
     info = plots.response_curve_info(targets, chances, labels, kind=kind, data=returns)
-    chart(
-        plots.response_curve(info, *style()),
-        "lesson-prompt",
-        "Probability of the first action against the return that was asked for",
-        plots.sentence(info) if kind == "dt" else "Without return tokens the answer is the same whatever is wanted.",
-    )
+    told = plots.sentence(info) if kind == "dt" else "Without return tokens the answer is the same whatever is wanted."
+    with right:
+        st.markdown("And what it answers at the very first step, to each request:")
+        chart(
+            plots.response_curve(info, *style()),
+            "lesson-prompt",
+            "Probability of the first action against the return that was asked for",
+            told,
+        )
     change = float(info.change.max())
     error = {row.run: row.mae for row in data.calibration.itertuples() if row.decoding == "sampled"}
     compared = ""

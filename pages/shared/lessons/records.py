@@ -104,7 +104,7 @@ def choose_sample(store: Store, slug: str, first: str) -> tuple[str, Sample]:
     """A dataset to look into; ``first`` where it is there."""
     known = samples(store)
     start_with(f"{slug}.data", first if first in known else next(iter(known)))
-    name = st.selectbox("Dataset", list(known), index=None, key=f"{slug}.data", bind="query-params", width=240) or next(
+    name = st.selectbox("Dataset", list(known), index=None, key=f"{slug}.data", bind="query-params", width=200) or next(
         iter(known)
     )
     return name, known[name if name in known else next(iter(known))]

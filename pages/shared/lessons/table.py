@@ -147,7 +147,7 @@ LESSONS: tuple[Lesson, ...] = (
         question="How many words does a number need?",
         opening=(
             "A Trajectory Transformer reads and writes *words*: each number is rounded to one of a few bins. Too few, "
-            "and the pole's angle is a guess; too many, and each is rarely seen."
+            "and an angle is a guess; too many, and each is rarely seen."
         ),
         draw=deeper.tokens,
         formula=r"x \mapsto b \;\text{ with }\; e_b \le x < e_{b+1}, \qquad"

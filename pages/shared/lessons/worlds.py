@@ -17,6 +17,7 @@ from pages.shared.lessons.records import command, figures, sample
 from seqrl import plots
 from seqrl.graphs import WalkedGraph, layout, shortest_way, walked_graph
 from seqrl.plots.format import count, number, percent
+from seqrl.plots.layout import mark
 from seqrl.registry import RECIPES
 from seqrl.store import Store
 from seqrl.store.samples import Sample
@@ -110,11 +111,15 @@ def stitching(store: Store) -> Told:
         )
         return Told(told, tuple(links))
     st.markdown("**And a model that only read these walks?** Asked for −5, it should take five steps.")
-    decoding = controls().segmented_control(
-        "Actions are", ["Both", "Sampled", "Greedy"], default="Both", required=True, key="stitching.by",
-        bind="query-params",
-    )  # fmt: skip
-    sweep_chart(store, sweep, data, "lesson-stitching", decoding=decoding or "Both")
+    with controls().container(horizontal=True, vertical_alignment="bottom"):
+        decoding = st.segmented_control(
+            "Actions are", ["Both", "Sampled", "Greedy"], default="Both", required=True, key="stitching.by",
+            bind="query-params",
+        )  # fmt: skip
+        both = st.toggle("All walks and behaviour cloning too", False, key="stitching.bc", bind="query-params")
+    asked = [run for run, kind in data.kinds.items() if kind == "dt"]
+    runs = None if both or not asked else asked
+    sweep_chart(store, sweep, data, "lesson-stitching", runs=runs, decoding=decoding or "Both", density=runs is None)
     listening = data.points[data.points["run"].map(data.kinds) == "dt"].dropna(subset=["target"])
     told += _stitched(listening, float(graph.distances[finite].mean()))
     links.append(Link("Open this sweep", "pages/rtg_sweep.py", {"sweep": sweep.name}, ":material/target:"))
@@ -138,7 +143,7 @@ def _stitched(points: pd.DataFrame, search: float) -> str:
     if -float(worst["mean"]) > 1.5 * steps:
         told += (
             f" Asked for {number(float(worst['target']))}, which hardly any start allows, it takes "
-            f"{number(-float(worst['mean']))} ({worst['decoding']}): beyond the data it is lost."
+            f"{number(-float(worst['mean']))} steps ({worst['decoding']}): beyond the data it is lost."
         )
     return told
 
@@ -166,17 +171,19 @@ def luck(store: Store) -> Told:
     )  # fmt: skip
     left, right = two_columns()
     with left:
-        sweep_chart(store, sweep, data, "lesson-luck")
+        sweep_chart(store, sweep, data, "lesson-luck", target=float(target))
     shares = _bets(os.environ.get("SEQRL_HOME", ""), sweep.name, len(data.episodes))
     by_target = asked.assign(bets=asked["episode_id"].map(shares)).groupby("target")["bets"].mean()
     with right:
         lines = {
-            "episodes of the data": in_data,
-            "DT asked for it": (by_target.index.to_numpy(), by_target.to_numpy()),
+            "the data": in_data,
+            "DT": (by_target.index.to_numpy(), by_target.to_numpy()),
         }
-        kinds = {"episodes of the data": "bc", "DT asked for it": "dt"}
-        info = plots.shares_info(lines, kinds, "bets", "return, achieved or asked for (reward)")
-        chart(plots.shares(info, *style()), "lesson-bets", "Share of bets against the return", plots.sentence(info))
+        kinds = {"the data": "bc", "DT": "dt"}
+        info = plots.shares_info(lines, kinds, "bets", "return, got or asked for")
+        figure = plots.shares(info, *style())
+        mark(figure, float(target), style()[0])
+        chart(figure, "lesson-bets", "Share of bets against the return", plots.sentence(info))
     here = data.points[(data.points["target"] == target)].iloc[0]
     always = float(kept) * float(rounds.mean())
     best = data.points.dropna(subset=["target"]).loc[data.points["mean"].idxmax()]
