@@ -25,11 +25,11 @@ from pages.shared.frame import (
 from pages.shared.jobs import progress
 from pages.shared.new_beam_sweep import new_beam_sweep
 from pages.shared.plan_view import decision, predictions
-from pages.shared.sweep_view import labels, typical
+from pages.shared.sweep_view import labels, on_average, typical
 from seqrl import plots
 from seqrl.calibration import points as mean_points
 from seqrl.config import TrajectoryTransformerSpec
-from seqrl.plots.format import count, duration, with_interval
+from seqrl.plots.format import duration
 from seqrl.store import ACTIVE_STATES, NotFound
 
 CELL = ("run", "width", "horizon")
@@ -179,11 +179,8 @@ with episode_side:
         st.info("**Click a point** or **a dot** to watch an episode and its plans.", icon=":material/ads_click:")
     else:
         table = summary(of_point)
-        mean = with_interval(table["mean"].iloc[0], table["low"].iloc[0], table["high"].iloc[0])
-        st.markdown(
-            f"It got **{mean}** on average over {count(len(of_point), 'episode')} (95% interval), with "
-            f"**{duration(table['seconds_per_decision'].iloc[0])}** per decision."
-        )
+        cell = table.iloc[0]
+        st.markdown(f"{on_average(cell)}, with **{duration(cell['seconds_per_decision'])}** per decision.")
         row = of_point[of_point["episode_id"] == int(episode)].iloc[0]
         asked_for = st.session_state.get("beam.clicked") == episode
         episode_player(sweep, row, f"beam.player.{sweep.name}", at_once=asked_for)

@@ -9,7 +9,7 @@ from pages.shared.dataset_form import new_dataset
 from pages.shared.dataset_sources import SOURCES, started
 from pages.shared.dataset_view import VIEWS, show
 from pages.shared.exports import csv_button
-from pages.shared.frame import empty_state, heading, link_to, newest, open_store, presenting, start_with
+from pages.shared.frame import controls, empty_state, heading, link_to, newest, open_store, presenting, start_with
 from pages.shared.jobs import ago, memory_held, progress
 from pages.shared.policies import policies
 from seqrl.plots.format import count, number, percent, size
@@ -141,7 +141,7 @@ def outcome(job: JobRow) -> None:
 
 rows = store.datasets()
 modes = ["Explore", "Build", "Policies", "Archive"]
-top = st.container(horizontal=True, vertical_alignment="center")
+top = controls().container(horizontal=True, vertical_alignment="center")
 mode = top.segmented_control(
     "What to do",
     modes,

@@ -96,7 +96,7 @@ with controls():
         others,
         key="lab.beside",
         max_selections=MOST_BESIDE,
-        format_func=lambda identifier: titles[identifier],
+        format_func=lambda identifier: titles[identifier].removeprefix("Episode "),
         placeholder="Other episodes of this sweep",
         help="Up to two more, moving in step: other targets, decodings or runs.",
     )

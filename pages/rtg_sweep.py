@@ -35,13 +35,14 @@ from pages.shared.sweep_view import (
     luck_of,
     measured,
     normalisation,
+    on_average,
     point_name,
     point_names,
     typical,
 )
 from seqrl import plots
 from seqrl.calibration import success
-from seqrl.plots.format import count, number, with_interval
+from seqrl.plots.format import count, number
 from seqrl.plots.template import PALETTES
 from seqrl.store import ACTIVE_STATES, SweepRow
 
@@ -285,10 +286,7 @@ with episode_side:
         )
     else:
         cell = data.points[point_names(data.points) == point].iloc[0]
-        st.markdown(
-            f"It got **{with_interval(cell['mean'], cell['low'], cell['high'])}** on average over "
-            f"{count(int(cell['n']), 'episode')} (95% interval)."
-        )
+        st.markdown(f"{on_average(cell)}.")
 
         def choose_row() -> None:
             """A click on a row of the table chooses its episode."""

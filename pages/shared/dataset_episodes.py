@@ -22,6 +22,8 @@ from seqrl.store.columns import Columns, ColumnsMissing
 
 COLUMNS = ["episode", "tier", "achieved_return", "length", "terminated", "truncated", "policy", "epsilon", "seed"]
 
+NARROWEST = 340  # pixels of a column: on a projector, too, the film stands beside the table
+
 
 def tiers_of(episodes: pd.DataFrame) -> list[str]:
     """The tier of every episode; imported data may have none."""
@@ -32,7 +34,7 @@ def tiers_of(episodes: pd.DataFrame) -> list[str]:
 
 def browse(row: DatasetRow, episodes: pd.DataFrame) -> None:
     """The table, and beside it the episode that was chosen in it."""
-    left, right = two_columns()
+    left, right = two_columns(NARROWEST)
     with left:
         _table(row, episodes.reset_index(drop=True))
     with right:

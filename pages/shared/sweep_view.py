@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ import streamlit as st
 
 from pages.shared.frame import open_store
 from seqrl.calibration import summarise
-from seqrl.plots.format import number
+from seqrl.plots.format import count, number, with_interval
 from seqrl.registry import MODELS, environment_row
 from seqrl.store import NotFound, RunRow, Store, SweepRow
 
@@ -181,6 +181,14 @@ def filmed(sweep: SweepRow, data: Measured) -> dict[float, int]:
         if drawn is not None:
             found[float(target)] = drawn
     return found
+
+
+def on_average(cell: Mapping[str, Any] | pd.Series) -> str:
+    """What the episodes of a point got, in words; a single one has no interval."""
+    if cell["n"] < 2:
+        return f"It got **{number(cell['mean'])}** in its only episode"
+    got = with_interval(cell["mean"], cell["low"], cell["high"])
+    return f"It got **{got}** on average over {count(int(cell['n']), 'episode')} (95% interval)"
 
 
 def labels(kinds: dict[str, str]) -> dict[str, str]:

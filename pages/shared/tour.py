@@ -91,22 +91,23 @@ def banner() -> None:
     stop = STOPS[number - 1]
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="tour.banner"):
         st.markdown(f":material/tour: Stop {number} of {len(STOPS)}. {stop.text}")
-        back = st.button(
-            "Back",
-            icon=":material/arrow_back:",
-            key="tour.back",
-            disabled=number == 1,
-            shortcut="PageUp",
-        )
-        last = number == len(STOPS)
-        on = st.button(
-            "Finish" if last else "Next",
-            icon=":material/check:" if last else ":material/arrow_forward:",
-            key="tour.next",
-            type="primary",
-            shortcut="PageDown",
-        )
-        leave = not last and st.button("Leave the tour", key="tour.leave", type="tertiary")
+        with st.container(horizontal=True, vertical_alignment="center", width="content"):
+            back = st.button(
+                "Back",
+                icon=":material/arrow_back:",
+                key="tour.back",
+                disabled=number == 1,
+                shortcut="PageUp",
+            )
+            last = number == len(STOPS)
+            on = st.button(
+                "Finish" if last else "Next",
+                icon=":material/check:" if last else ":material/arrow_forward:",
+                key="tour.next",
+                type="primary",
+                shortcut="PageDown",
+            )
+            leave = not last and st.button("Leave the tour", key="tour.leave", type="tertiary")
     if leave or (on and last):
         del st.query_params["tour"]
         st.rerun()

@@ -7,6 +7,7 @@ import pytest
 from small_store import BEAMS, DATASET, PLANNER, RUNS, SWEEP, add_planner, add_run, fill
 from streamlit.testing.v1 import AppTest
 
+from pages.shared.sweep_view import on_average
 from pages.shared.token_tables import fitted, source, tokenizer_of
 from seqrl.config import OpenLoopJob, OpenLoopSpec, PolicySpec, SnapshotFacts
 from seqrl.config.sweeps import dataset_reference
@@ -224,6 +225,12 @@ def test_episodes_that_nobody_can_play_again_say_why(harm, said, home):
     assert not app.error
 
 
+def test_a_single_episode_has_no_interval():
+    point = {"n": 1, "mean": 12.5, "low": 12.5, "high": 12.5}
+    assert on_average(point) == "It got **12.5** in its only episode"
+    assert "(10 … 15)** on average over 4 episodes" in on_average(point | {"n": 4, "low": 10.0, "high": 15.0})
+
+
 def test_bins_of_a_run_are_those_of_its_checkpoint_not_fitted_again(home):
     store = fill(home)
     tokenizer = add_planner(store)
@@ -361,13 +368,14 @@ def test_a_damaged_evaluation_is_named_and_the_others_are_shown(harm, home):
         ("spans.npy", "Coverage"),
         ("observations.npy", "Coverage"),
         ("episodes.parquet", "Return-to-go"),
+        ("actions.npy", "Episodes"),
     ],
 )
 def test_a_damaged_dataset_is_one_sentence(part, view, home):
     store = fill(home)
     path = store.columns_folder(DATASET) / part
     path.write_bytes(path.read_bytes()[:50])
-    views = {"datasets": {"view": view}, "bins": {"bins.of": f"dataset {DATASET}"}}
+    views = {"datasets": {"view": view, "episode": "3"}, "bins": {"bins.of": f"dataset {DATASET}"}}
     for name in ["datasets"] if part == "episodes.parquet" else views:
         app = open_page(name, **views[name])
         assert len(app.error) + len(app.info) + len(app.warning) == 1, (name, part)

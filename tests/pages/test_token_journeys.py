@@ -78,7 +78,7 @@ def test_a_beam_sweep_is_run_and_drawn(page, server):
     assert table.groupby(["width", "horizon"]).size().to_dict() == {(0, 0): 1, (1, 1): 1}
     page.get_by_role("combobox", name="Point", exact=True).click()
     page.get_by_role("option", name="demo/tt · width 1 · horizon 1").click()
-    expect(page.get_by_text("on average over 1 episode")).to_be_visible()
+    expect(page.get_by_text("in its only episode")).to_be_visible()
     drawn(page, "Futures imagined at step 10 over what then happened")
 
 
