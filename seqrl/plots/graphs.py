@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from seqrl.plots.format import count, enumerate_words, number
@@ -55,6 +57,24 @@ def walk_info(
         goal,
         tuple(map(int, walk)),
         tuple(map(int, way)),
+    )
+
+
+def walk_table(info: WalkInfo) -> pd.DataFrame:
+    """One row an edge: its nodes, the steps to the goal from where it leads, how often the walk took it, and whether
+    the shortest way does.
+    """
+    taken = Counter(zip(info.walk[:-1], info.walk[1:], strict=True))
+    best = set(zip(info.way[:-1], info.way[1:], strict=True))
+    pairs = list(dict.fromkeys((int(start), int(end)) for start, end in info.edges))
+    return pd.DataFrame(
+        {
+            "from_node": [start for start, _ in pairs],
+            "to_node": [end for _, end in pairs],
+            "steps_to_the_goal": [info.distances[end] for _, end in pairs],
+            "taken_by_the_walk": [taken[pair] for pair in pairs],
+            "on_the_shortest_way": [pair in best for pair in pairs],
+        }
     )
 
 

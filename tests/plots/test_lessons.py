@@ -5,6 +5,7 @@ import pytest
 
 from seqrl import plots
 from seqrl.ensembles import asked_weights, effective_sample_size, path_weights
+from seqrl.plots.graphs import walk_table
 
 RETURNS = np.array([-10.0, -7.0, -4.0, -4.0, -1.0, 2.0, 2.0, 2.0, 5.0, 8.0, 20.0])
 
@@ -75,6 +76,15 @@ def test_choices_say_what_was_promised_and_what_came():
     )
     assert lines(plots.choices(info))["the data"].y[0] == 0.5
     assert plots.sentence(info) == "Return of the data: 2 promised, 1.5 delivered."
+
+
+def test_edges_of_a_graph_say_who_took_them():
+    leads = np.array([[1, 1], [0, 2], [-1, -1]])
+    info = plots.walk_info(np.zeros((3, 2)), leads, np.array([2.0, 1.0, 0.0]), 2, [0, 1, 0, 1, 2], [0, 1, 2])
+    table = walk_table(info).set_index(["from_node", "to_node"])
+    assert table["taken_by_the_walk"].to_dict() == {(0, 1): 2, (1, 0): 1, (1, 2): 1}
+    assert table["on_the_shortest_way"].to_dict() == {(0, 1): True, (1, 0): False, (1, 2): True}
+    assert table.loc[(1, 2), "steps_to_the_goal"] == 0
 
 
 def test_a_walk_and_the_shortest_way_are_drawn_on_the_graph():

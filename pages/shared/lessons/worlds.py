@@ -17,6 +17,7 @@ from pages.shared.lessons.records import command, figures, sample
 from seqrl import plots
 from seqrl.graphs import WalkedGraph, layout, shortest_way, walked_graph
 from seqrl.plots.format import count, number, percent
+from seqrl.plots.graphs import walk_table
 from seqrl.plots.layout import mark
 from seqrl.registry import RECIPES
 from seqrl.store import Store
@@ -81,7 +82,11 @@ def stitching(store: Store) -> Told:
         way = shortest_way(graph, walk[0])
         info = plots.walk_info(walks.places, graph.leads, graph.distances, graph.goal, walk, way)
         chart(
-            plots.walk(info, *style()), "lesson-graph", "The graph, a walk and the shortest way", plots.sentence(info)
+            plots.walk(info, *style()),
+            "lesson-graph",
+            "The graph, a walk and the shortest way",
+            plots.sentence(info),
+            table=lambda: walk_table(info),
         )
     finite = np.isfinite(graph.distances) & (graph.distances > 0)
     starts = np.array([graph.distances[walk[0]] for walk in walks.walks])
