@@ -86,16 +86,35 @@ def beam_sweep(
     decisions = 0
     for number, cell in enumerate(cells):
         records: list[EpisodeRecord] = []
-        for first in range(0, spec.episodes, _PLANS_AT_ONCE):
-            player = _Player(spec, cell, range(first, min(first + _PLANS_AT_ONCE, spec.episodes)), models[cell.run])
+        for episodes in planned_together(spec):
+            player = _Player(spec, cell, episodes, models[cell.run])
             for share in player.play(should_stop):
                 decisions += 1
-                part = (first + share * (spec.episodes - first)) / spec.episodes
+                part = (episodes.start + share * (spec.episodes - episodes.start)) / spec.episodes
                 on_progress(BeamSweepProgress((number + part) / len(cells), decisions, cell))
             if should_stop():
                 return
             records += player.records
         yield sorted(records, key=lambda record: record.episode)
+
+
+def planned_together(spec: BeamSweepSpec) -> list[range]:
+    """The episodes of a point, cut into those that are planned for together."""
+    starts = range(0, spec.episodes, _PLANS_AT_ONCE)
+    return [range(start, min(start + _PLANS_AT_ONCE, spec.episodes)) for start in starts]
+
+
+def measure_beam(
+    spec: BeamSweepSpec,
+    cell: BeamCell,
+    episodes: range,
+    actor: tuple[TrajectoryTransformer, RunSpec, DatasetFacts],
+) -> list[EpisodeRecord]:
+    """Play some episodes of a point, all to their end: one of `planned_together`."""
+    player = _Player(spec, cell, episodes, actor)
+    for _ in player.play(lambda: False):
+        pass
+    return player.records
 
 
 class _Player:

@@ -103,17 +103,39 @@ def load_model(run_folder: Path) -> tuple[Any, RunSpec, DatasetFacts]:
         NoCheckpoint: if nothing was saved yet.
         ValueError: if the files do not belong together.
     """
+    about, weights = read_files(run_folder)
+    return model_of(about, weights, str(_folder(run_folder)))
+
+
+def read_files(run_folder: Path) -> tuple[bytes, bytes]:
+    """What acting needs of a checkpoint: ``spec.json`` and ``model.safetensors``.
+
+    Raises:
+        NoCheckpoint: if nothing was saved yet.
+    """
     folder = _folder(run_folder)
-    about = read_about(run_folder)
+    return read_capped(folder / _SPEC, _JSON_LIMIT), read_capped(folder / _MODEL, _TENSOR_LIMIT)
+
+
+def model_of(about_json: bytes, weights_safetensors: bytes, source: str) -> tuple[Any, RunSpec, DatasetFacts]:
+    """The model of the two files that `read_files` reads, wherever they have come from.
+
+    Args:
+        about_json: ``spec.json``.
+        weights_safetensors: ``model.safetensors``.
+        source: where they are from, for messages.
+
+    Raises:
+        ValueError: if they do not belong together.
+    """
+    about = _parsed(about_json, source)
     spec, facts = RunSpec.model_validate(about["spec"]), DatasetFacts.model_validate(about["facts"])
-    weights = load(read_capped(folder / _MODEL, _TENSOR_LIMIT))
+    weights = load(weights_safetensors)
     model_class = resolve(MODELS[spec.model.kind].model)
     try:
         model = model_class.from_weights(spec.model, facts, weights)
     except RuntimeError as error:
-        raise ValueError(
-            f"{folder / _MODEL} does not hold the weights that its spec.json describes: {error}"
-        ) from error
+        raise ValueError(f"{source}: {_MODEL} does not hold the weights that its {_SPEC} describes: {error}") from error
     model.requires_grad_(False)
     return model, spec, facts
 
@@ -139,10 +161,7 @@ def read_about(run_folder: Path) -> dict[str, Any]:
         NoCheckpoint: if nothing was saved yet.
         ValueError: if it was written by another format.
     """
-    about = json.loads(read_capped(_folder(run_folder) / _SPEC, _JSON_LIMIT))
-    if about.get("format") != FORMAT:
-        raise ValueError(f"{run_folder} has a checkpoint of format {about.get('format')}; this version reads {FORMAT}")
-    return about
+    return _parsed(read_capped(_folder(run_folder) / _SPEC, _JSON_LIMIT), str(run_folder))
 
 
 def git_commit(folder: Path) -> str | None:
@@ -168,6 +187,13 @@ def _folder(run_folder: Path) -> Path:
     if not (folder / _MODEL).is_file():
         raise NoCheckpoint(f"{run_folder} has no checkpoint yet; train the run first")
     return folder
+
+
+def _parsed(about_json: bytes, source: str) -> dict[str, Any]:
+    about: dict[str, Any] = json.loads(about_json)
+    if about.get("format") != FORMAT:
+        raise ValueError(f"{source} has a checkpoint of format {about.get('format')}; this version reads {FORMAT}")
+    return about
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from seqrl.cli import main
 from seqrl.cli.session import Session
 from seqrl.store import Store
 from tests.in_process import InProcess
+from tests.ray_clusters import cluster, connected  # noqa: F401 - fixtures
 from tests.serving import serving
 from tests.specs import dataset_spec
 

@@ -11,10 +11,21 @@ import sys
 import time
 
 from seqrl.jobs import LocalBackend
+from seqrl.jobs.backend import BACKEND_VARIABLE
 from seqrl.worker import __main__ as worker
 from seqrl.worker.context import Stopped
 
-BACKEND = LocalBackend((sys.executable, "-P", "-m", "tests.stand_in"))
+COMMAND = (sys.executable, "-P", "-m", "tests.stand_in")
+BACKEND = LocalBackend(COMMAND)
+
+
+def stand_in_backend():
+    """The chosen backend, with stand-in work."""
+    if os.environ.get(BACKEND_VARIABLE) != "ray":
+        return BACKEND
+    from seqrl.jobs.ray_backend import RayBackend
+
+    return RayBackend(COMMAND)
 
 
 def run(context, spec):
@@ -90,4 +101,4 @@ DOINGS = {function.__name__: function for function in (quick, hold, nap, stubbor
 
 if __name__ == "__main__":
     worker.MODULES["train"] = "tests.stand_in"
-    sys.exit(worker.main(sys.argv[1:], BACKEND))
+    sys.exit(worker.main(sys.argv[1:], stand_in_backend()))

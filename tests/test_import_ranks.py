@@ -24,6 +24,7 @@ RANKS = {
     "jobs": 2,
     "report": 2,
     "environments": 2,
+    "grids": 3,
     "datasets": 3,
     "windows": 3,
     "models": 4,
@@ -39,7 +40,6 @@ RANKS = {
     "rendering": 7,
     "probe": 7,
     "worker": 8,
-    "ray_backend": 8,
     "cli": 9,
     "__main__": 10,  # starts the command line, and nothing imports it
 }
@@ -51,14 +51,15 @@ FOR_PAGES = {
     "tokens",
     "store",
     "jobs",
+    "grids",
     "calibration",
     "ensembles",
     "graphs",
     "report",
 }
 INSIDE_FUNCTIONS = {"probe"}
-HEAVY = {"torch", "gymnasium", "minari", "h5py", "mujoco", "tensorboard", "imageio"}
-STARTS_PROCESSES = {"seqrl/jobs/backend.py"}
+HEAVY = {"torch", "gymnasium", "minari", "h5py", "mujoco", "tensorboard", "imageio", "ray"}
+STARTS_PROCESSES = {"seqrl/jobs/backend.py", "seqrl/jobs/ray_cluster.py"}
 
 CORE = sorted(path.relative_to(ROOT) for path in (ROOT / "seqrl").rglob("*.py"))
 PAGES = sorted(path.relative_to(ROOT) for path in [ROOT / "app.py", *(ROOT / "pages").rglob("*.py")] if path.is_file())

@@ -21,9 +21,10 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import torch
 
 from seqrl.config import (
     DatasetFacts,
@@ -219,15 +220,21 @@ def play(
 
 
 def acting_precision(spec: ReturnSweepSpec | ScheduleSweepSpec, actor: Actor) -> Literal["fp32", "bf16"]:
-    """The number format that a sweep's ``precision`` means for a run on this machine.
+    """The number format that a sweep's ``precision`` means for a run where its model is."""
+    return precision_on(spec, actor.spec, next(actor.model.parameters()).device)
+
+
+def precision_on(
+    spec: ReturnSweepSpec | ScheduleSweepSpec, run: RunSpec, device: torch.device
+) -> Literal["fp32", "bf16"]:
+    """The number format that a sweep's ``precision`` means for a run on a device of this machine.
 
     "auto" takes bf16 where the processor multiplies it faster and the model is wide enough for that to be what acting
     waits for (measured with 352 rows: 1.35 times as fast at width 128, 1.1 at width 64).
     """
     if spec.precision != "auto":
         return spec.precision
-    wide = isinstance(actor.spec.model, ActionModelSpec) and actor.spec.model.embedding_dim >= _WIDE
-    device = next(actor.model.parameters()).device
+    wide = isinstance(run.model, ActionModelSpec) and run.model.embedding_dim >= _WIDE
     return "bf16" if wide and choose_precision("auto", device) == "bf16" else "fp32"
 
 
@@ -270,18 +277,12 @@ def _play_in_chunks(
 ) -> Iterator[list[EpisodeRecord]]:
     """Complete cells, as they come."""
     pending: dict[Cell, list[EpisodeRecord]] = {}
-    for chunk in _chunks(
-        plans, spec.episodes, _largest_chunk(actor.facts, isinstance(actor.model, TrajectoryTransformer))
-    ):
+    for chunk in _chunks(plans, spec.episodes, largest_chunk(actor.spec, actor.facts)):
         episodes = play(
             actor,
             chunk,
             vector,
-            temperature=spec.temperature,
-            optimism=spec.optimism,
-            acting=spec.acting,
-            precision=acting_precision(spec, actor),
-            planning=spec.planning,
+            **_settings(spec, actor),
             should_stop=should_stop,
             on_step=lambda timestep, running: meter.step(timestep / actor.facts.step_limit, running),
         )
@@ -298,8 +299,28 @@ def _target(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
 
 
-def _largest_chunk(facts: DatasetFacts, plans_ahead: bool) -> int:
-    if plans_ahead:
+def measure_plans(spec: ReturnSweepSpec, actor: Actor, plans: Sequence[Plan]) -> list[EpisodeRecord]:
+    """Play some episodes of a sweep in lock step, all to their end; they are the ones that `return_sweep` measures."""
+    facts = actor.facts
+    vector = make_vector(facts.environment or "", facts.environment_kwargs, max_episode_steps=facts.step_limit)
+    with closing(vector):
+        return [record for records in play(actor, plans, vector, **_settings(spec, actor)) for record in records]
+
+
+def _settings(spec: ReturnSweepSpec, actor: Actor) -> dict[str, Any]:
+    """What a sweep says about how to `play`."""
+    return {
+        "temperature": spec.temperature,
+        "optimism": spec.optimism,
+        "acting": spec.acting,
+        "precision": acting_precision(spec, actor),
+        "planning": spec.planning,
+    }
+
+
+def largest_chunk(run: RunSpec, facts: DatasetFacts) -> int:
+    """How many episodes of a run are worth playing in lock step."""
+    if run.model.kind == "tt":
         return LARGEST_CHUNK_OF_SINGLES
     row = environment_row(facts.environment or "")
     return LARGEST_CHUNK if row.vector and not facts.environment_kwargs else LARGEST_CHUNK_OF_SINGLES

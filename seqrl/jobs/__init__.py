@@ -5,7 +5,7 @@ every job is in the store, each change a compare-and-set; whether a job lives is
 for its worker. Closing a tab or killing the server leaves jobs running.
 """
 
-from seqrl.jobs.backend import Backend, LocalBackend
+from seqrl.jobs.backend import Backend, LocalBackend, chosen_backend
 from seqrl.jobs.queue import (
     GRACE_S,
     advance,
@@ -29,6 +29,7 @@ __all__ = [
     "advance",
     "can_resume",
     "cancel",
+    "chosen_backend",
     "clean_up",
     "job_limit",
     "log_tail",

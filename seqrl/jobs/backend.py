@@ -1,4 +1,8 @@
-"""Where jobs run. The queue decides when; a backend starts, watches and stops."""
+"""Where jobs run. The queue decides when; a backend starts, watches and stops.
+
+``SEQRL_BACKEND`` chooses it: ``local`` (the default) starts processes of this machine, ``ray`` lets a cluster account
+for them and measure the cells of sweeps (`seqrl.jobs.ray_backend`, imported only then).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +25,7 @@ LOG_NAME = "log.txt"
 OUTCOME_NAME = "outcome"
 OUTCOME_BYTES = 4096
 WORKER_COMMAND = (sys.executable, "-P", "-m", "seqrl.worker")
+BACKEND_VARIABLE = "SEQRL_BACKEND"
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -61,10 +66,12 @@ class LocalBackend:
 
     Args:
         command: what carries a job out, given home, job and lock as further arguments.
+        variables: the environment that its process begins with; that of this process by default.
     """
 
-    def __init__(self, command: Sequence[str] = WORKER_COMMAND) -> None:
+    def __init__(self, command: Sequence[str] = WORKER_COMMAND, variables: Mapping[str, str] | None = None) -> None:
         self.command = tuple(command)
+        self.variables = variables
 
     def start(self, store: Store, job: JobRow, limit: int, on_exit: Callable[[], None]) -> bool:
         """See `Backend.start`."""
@@ -77,17 +84,32 @@ class LocalBackend:
             claimed = store.claim(job.id, limit, token=secrets.token_hex(16))
             if claimed is None:
                 return False
-            try:
-                process = self._spawn(store, claimed, folder, held)
-            except OSError as error:
-                text = f"the worker process could not be started: {error.strerror or error}"
-                store.transition(job.id, ["running"], "failed", attempt=claimed.attempt, error=text)
-                return True
+            process = self.launch(store, claimed, held)
         finally:
             self.release(held)
-        _note_identity(store, claimed, process.pid)
-        threading.Thread(target=_reap, args=(process, on_exit), daemon=True, name=f"job {job.id}").start()
+        if process is not None:
+            threading.Thread(target=_reap, args=(process, on_exit), daemon=True, name=f"job {job.id}").start()
         return True
+
+    def launch(self, store: Store, job: JobRow, held: int) -> subprocess.Popen[bytes] | None:
+        """Start the process of a claimed job and hand its lock over.
+
+        Args:
+            store: where the job is.
+            job: the job, running.
+            held: its lock, see `lock`; the caller closes it afterwards.
+
+        Returns:
+            The process; None if it could not be started, which is then noted as the job's failure.
+        """
+        try:
+            process = self._spawn(store, job, held)
+        except OSError as error:
+            text = f"the worker process could not be started: {error.strerror or error}"
+            store.transition(job.id, ["running"], "failed", attempt=job.attempt, error=text)
+            return None
+        _note_identity(store, job, process.pid)
+        return process
 
     def seize(self, store: Store, job: JobRow) -> int | None:
         """See `Backend.seize`."""
@@ -107,7 +129,8 @@ class LocalBackend:
         """See `Backend.kill`."""
         kill_all(job)
 
-    def _spawn(self, store: Store, job: JobRow, folder: Path, held: int) -> subprocess.Popen[bytes]:
+    def _spawn(self, store: Store, job: JobRow, held: int) -> subprocess.Popen[bytes]:
+        folder = store.job_folder(job.id)
         atomic_write_text(folder / "spec.json", job.job.model_dump_json(indent=2))
         # Room for a last sentence, so that a full disk cannot swallow it.
         (folder / OUTCOME_NAME).write_bytes(b" " * OUTCOME_BYTES)
@@ -120,25 +143,52 @@ class LocalBackend:
                 pass_fds=(held,),
                 start_new_session=True,
                 cwd=folder,
-                env=_environment(store, job),
+                env=_environment(store, job, os.environ if self.variables is None else self.variables),
             )
+
+
+def chosen_backend() -> Backend:
+    """The backend that ``SEQRL_BACKEND`` names; processes of this machine if it is not set.
+
+    Raises:
+        ValueError: if there is no such backend, or what it needs is not installed.
+    """
+    name = os.environ.get(BACKEND_VARIABLE) or "local"
+    if name == "local":
+        return LocalBackend()
+    if name == "ray":
+        from seqrl.jobs.ray_backend import RayBackend
+
+        return RayBackend()
+    raise ValueError(f"{BACKEND_VARIABLE} is {name!r}; choose local or ray")
 
 
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**28), "MALLOC_TRIM_THRESHOLD_": str(2**28)}
 """An update frees what the next one takes; given back in between, its pages cost a tenth of a training's time."""
 
 
-def _environment(store: Store, job: JobRow) -> dict[str, str]:
-    path = os.pathsep.join(filter(None, [str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH")]))
-    return os.environ | {
-        "PYTHONPATH": path,
+COMPUTING = {
+    # Threads that wait look for some microseconds, then sleep: with a sleep at once a plan takes twice as long on
+    # an idle machine, and endless looking made a sweep 30 times slower beside one busy neighbour.
+    "GOMP_SPINCOUNT": "2000",
+    # Products of matrices have the same bits whatever the number of threads; measured, it costs nothing.
+    "MKL_CBWR": "AUTO,STRICT",
+}
+"""What the environment of every process that computes begins with."""
+
+
+def python_path(variables: Mapping[str, str]) -> str:
+    """The ``PYTHONPATH`` with which a process of such an environment finds this seqrl."""
+    return os.pathsep.join(filter(None, [str(_PACKAGE_ROOT), variables.get("PYTHONPATH")]))
+
+
+def _environment(store: Store, job: JobRow, variables: Mapping[str, str]) -> dict[str, str]:
+    return {
+        **variables,
+        "PYTHONPATH": python_path(variables),
         "PYTHONUNBUFFERED": "1",
         "SEQRL_HOME": str(store.home),
-        # Threads that wait look for some microseconds, then sleep: with a sleep at once a plan takes twice as long on
-        # an idle machine, and endless looking made a sweep 30 times slower beside one busy neighbour.
-        "GOMP_SPINCOUNT": "2000",
-        # Products of matrices have the same bits whatever the number of threads; measured, it costs nothing.
-        "MKL_CBWR": "AUTO,STRICT",
+        **COMPUTING,
         TOKEN_VARIABLE: str(job.token),
         **(KEEP_FREED_MEMORY if job.kind == "train" else {}),
     }

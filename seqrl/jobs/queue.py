@@ -12,7 +12,7 @@ from pathlib import Path
 
 from seqrl.config import JobSpec
 from seqrl.files import is_name, remove_partials, remove_partials_of
-from seqrl.jobs.backend import LOG_NAME, OUTCOME_BYTES, OUTCOME_NAME, Backend, LocalBackend
+from seqrl.jobs.backend import LOG_NAME, OUTCOME_BYTES, OUTCOME_NAME, Backend, chosen_backend
 from seqrl.jobs.submission import create_rows
 from seqrl.store import JobRow, JobState, Store
 from seqrl.store.episodes import has_parts
@@ -21,7 +21,6 @@ from seqrl.store.runs import CHECKPOINT
 GRACE_S = 10.0
 _RESUMABLE: tuple[JobState, ...] = ("interrupted", "cancelled", "failed")
 _MOST_LAUNCHES = 3
-_LOCAL = LocalBackend()
 
 
 def job_limit(store: Store) -> int:
@@ -38,31 +37,34 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def submit(store: Store, job: JobSpec, backend: Backend = _LOCAL) -> JobRow:
+def submit(store: Store, job: JobSpec, backend: Backend | None = None) -> JobRow:
     """Queue a job, and start it if there is room.
 
     Raises:
         ValueError: one sentence on what does not fit; nothing is queued then.
     """
+    backend = backend or chosen_backend()
     job_id = create_rows(store, job)
     advance(store, backend)
     return store.job(job_id)
 
 
-def advance(store: Store, backend: Backend = _LOCAL) -> None:
+def advance(store: Store, backend: Backend | None = None) -> None:
     """Start queued jobs, first in first out, as long as there is room.
 
     Those that somebody is watching for, such as a video, take seconds: one of them may run beside the others.
     """
+    starter = backend or chosen_backend()
     store.fail_damaged_jobs()
     for watched, limit in ((True, 1), (False, job_limit(store))):
         while (job := store.next_queued(watched=watched)) is not None:
-            if not backend.start(store, job, limit, on_exit=lambda: reconcile(store, backend)):
+            if not starter.start(store, job, limit, on_exit=lambda: reconcile(store, starter)):
                 break  # no room, or another process is just starting it
 
 
-def reconcile(store: Store, backend: Backend = _LOCAL) -> None:
+def reconcile(store: Store, backend: Backend | None = None) -> None:
     """Notice jobs whose process is gone, end those that outstayed their grace, and move the queue. Cheap."""
+    backend = backend or chosen_backend()
     store.fail_damaged_jobs()
     for job in store.jobs(["running"]):
         if job.cancel_requested is not None and not 0 <= store.now() - job.cancel_requested <= GRACE_S:
@@ -72,7 +74,7 @@ def reconcile(store: Store, backend: Backend = _LOCAL) -> None:
 
 
 def cancel(
-    store: Store, job_id: int, *, grace_s: float = GRACE_S, wait: bool = False, backend: Backend = _LOCAL
+    store: Store, job_id: int, *, grace_s: float = GRACE_S, wait: bool = False, backend: Backend | None = None
 ) -> JobRow:
     """Stop a job: a queued one at once, a running one after it has saved, or by force when its grace is over.
 
@@ -82,7 +84,7 @@ def cancel(
         grace_s: seconds it has for saving.
         wait: whether to return only when it has ended; otherwise a thread of this process sees to the force, and
             `reconcile` does so should this process end.
-        backend: where the job runs.
+        backend: where the job runs; `chosen_backend` by default.
 
     Returns:
         The job; still running if it was and ``wait`` is false.
@@ -90,6 +92,7 @@ def cancel(
     Raises:
         ValueError: if it has ended already.
     """
+    backend = backend or chosen_backend()
     if store.transition(job_id, ["queued"], "cancelled", message="cancelled before it started"):
         return store.job(job_id)
     job = store.job(job_id)
@@ -104,12 +107,13 @@ def cancel(
     return store.job(job_id)
 
 
-def resume(store: Store, job_id: int, backend: Backend = _LOCAL) -> JobRow:
+def resume(store: Store, job_id: int, backend: Backend | None = None) -> JobRow:
     """Queue a training or sweep again that was stopped; it goes on from its checkpoint or its finished cells.
 
     Raises:
         ValueError: if it is not stopped, or of a kind that starts afresh.
     """
+    backend = backend or chosen_backend()
     job = store.job(job_id)
     if job.kind != "train" and not job.kind.startswith("sweep_"):
         raise ValueError(f"job {job_id} is a {job.kind} job, which cannot be resumed; start it again")
@@ -125,7 +129,7 @@ def wait(
     on_progress: Callable[[JobRow], None] | None = None,
     *,
     poll_s: float = 0.1,
-    backend: Backend = _LOCAL,
+    backend: Backend | None = None,
 ) -> JobRow:
     """Wait until a job has ended, telling every look at it, and return it."""
     while True:
@@ -230,8 +234,9 @@ def _bury(store: Store, job: JobRow, backend: Backend) -> None:
     clean_up(store, job)
     said = read_outcome(store.job_folder(job.id))
     state: JobState
+    error: str | None
     if job.cancel_requested is not None:
-        state, error = "cancelled", said or "it did not stop by itself and was ended by force"
+        state, error = "cancelled", said or ("it did not stop by itself and was ended by force" if job.pid else None)
     else:
         state = "interrupted" if not said and can_resume(store, job) else "failed"
         error = said or "its process was killed or crashed; the end of its log shows how far it was"

@@ -88,13 +88,29 @@ def append_part(folder: Path, records: Sequence[EpisodeRecord]) -> None:
         return
     parts = _parts(folder)
     first_id = parts[-1][1] + 1 if parts else 0
+    target = folder / _PARTS_NAME / f"{first_id:08d}-{first_id + len(records) - 1:08d}.npz"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write_bytes(target, encode(records, first_id))
+
+
+def encode(records: Sequence[EpisodeRecord], first_id: int = 0) -> bytes:
+    """Episodes as the bytes of a part file, which hold numbers and JSON only."""
     batch = pack(records, first_id)
     header = json.dumps({"episodes": batch.episodes, "index": batch.index}).encode()
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, header=np.frombuffer(header, np.uint8), **batch.blocks)
-    target = folder / _PARTS_NAME / f"{first_id:08d}-{first_id + len(records) - 1:08d}.npz"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write_bytes(target, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def decode(data: bytes) -> list[EpisodeRecord]:
+    """The episodes that `encode` was given."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as part:
+        header = json.loads(part["header"].tobytes())
+        blocks = {name: part[name] for name in part.files if name != "header"}
+    steps: dict[int, dict[str, np.ndarray]] = {}
+    for episode_id, field, block, start, stop in header["index"]:
+        steps.setdefault(episode_id, {})[field] = blocks[block][start:stop]
+    return [_record(row, steps[row["episode_id"]]) for row in header["episodes"]]
 
 
 def has_parts(folder: Path) -> bool:
@@ -266,6 +282,21 @@ def _episode_row(record: EpisodeRecord, episode_id: int) -> dict[str, Any]:
     )
     cell = {key: value.item() if isinstance(value, np.generic) else value for key, value in record.cell.items()}
     return dict(zip(EPISODE_COLUMNS, values, strict=True)) | cell
+
+
+def _record(row: dict[str, Any], steps: dict[str, np.ndarray]) -> EpisodeRecord:
+    """What `_episode_row` and `EpisodeRecord.step_arrays` were made of."""
+    named = ("actions", "rewards", "returns_to_go", "action_probabilities")
+    about = {name: row[name] for name in ("run", "decoding", "target", "episode", "seed", "terminated", "truncated")}
+    return EpisodeRecord(
+        **about,
+        actions=steps["actions"],
+        rewards=steps["rewards"],
+        returns_to_go=steps["returns_to_go"],
+        action_probabilities=steps.get("action_probabilities"),
+        cell={name: value for name, value in row.items() if name not in EPISODE_COLUMNS},
+        extra={name: array for name, array in steps.items() if name not in named},
+    )
 
 
 def _episode_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from seqrl.config import explain
 from seqrl.files import free_bytes, is_disk_full
-from seqrl.jobs import Backend, LocalBackend, advance, can_resume, clean_up
+from seqrl.jobs import Backend, advance, can_resume, clean_up
 from seqrl.jobs.backend import OUTCOME_BYTES, OUTCOME_NAME
 from seqrl.jobs.process import ProcessIdentity, largest_resident_bytes
 from seqrl.store import JobState, Store
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str], backend: Backend | None = None) -> int:
 
     Args:
         arguments: home folder, id of the job, descriptor of its lock.
-        backend: what starts the next job; a process of this machine by default.
+        backend: what starts the next job; the one that was chosen by default.
 
     Returns:
         The exit code, 0 only on success.
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str], backend: Backend | None = None) -> int:
     folder = home / "jobs" / str(job_id)
     _prepare_process(folder, held)
     try:
-        return _run(Store(home), job_id, held, backend or LocalBackend())
+        return _run(Store(home), job_id, held, backend)
     except Exception as error:  # the boundary of the process: not even the store can be used
         _leave_outcome(folder, describe(error, home) or _unexpected(error))
         _keep_trace(folder)
@@ -77,7 +77,7 @@ def _prepare_process(folder: Path, held: int) -> None:
         faulthandler.enable(open(folder / TRACE_NAME, "a"))  # it must stay open
 
 
-def _run(store: Store, job_id: int, held: int, backend: Backend) -> int:
+def _run(store: Store, job_id: int, held: int, backend: Backend | None) -> int:
     context = JobContext(store, store.job(job_id))
     signal.signal(signal.SIGTERM, context.stop)
     identity = ProcessIdentity.of(os.getpid())

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from seqrl.beam_evaluation import BeamSweepProgress, beam_sweep
+from collections.abc import Iterator
+
+from seqrl.beam_evaluation import BeamSweepProgress, beam_cells, beam_sweep
 from seqrl.checkpoints import load_model
-from seqrl.config import BeamSweepSpec
+from seqrl.config import BeamSweepSpec, check_beam_sweep
 from seqrl.store import Store
+from seqrl.store.records import EpisodeRecord
 from seqrl.training.machine import IdleCores
 from seqrl.worker.context import JobContext, Stopped
+from seqrl.worker.fan_out import FanOut, fans_out
+from seqrl.worker.pieces import beam_pieces
+
+Points = set[tuple[str, int, int]]
+"""(run, width, horizon) of points, as the store knows them."""
 
 
 def run(context: JobContext, spec: BeamSweepSpec) -> None:
     """Measure, keeping every point as soon as it is complete."""
     store = context.store
-    context.progress(0.0, "loading the models", now=True)
-    cores = IdleCores()
-    models = {name: load_model(store.run_folder(name)) for name in spec.runs}
     done = finished_cells(store, spec)
     if done:
         context.log(f"{len(done)} points are measured already")
-
-    def tell(progress: BeamSweepProgress) -> None:
-        cores.take()
-        cell = progress.cell
-        context.progress(progress.fraction, f"{cell.run}, width {cell.width}, horizon {cell.horizon}")
-
-    for records in beam_sweep(spec, models, done=done, should_stop=context.should_stop, on_progress=tell):
+    for records in _on_cluster(context, spec, done) if fans_out() else _here(context, spec, done):
         store.append_episodes(spec.name, records)
         first = records[0]
         achieved = sum(record.achieved_return for record in records) / len(records)
@@ -36,7 +35,26 @@ def run(context: JobContext, spec: BeamSweepSpec) -> None:
     store.finish_sweep(spec.name)
 
 
-def finished_cells(store: Store, spec: BeamSweepSpec) -> set[tuple[str, int, int]]:
+def _here(context: JobContext, spec: BeamSweepSpec, done: Points) -> Iterator[list[EpisodeRecord]]:
+    context.progress(0.0, "loading the models", now=True)
+    cores = IdleCores()
+    models = {name: load_model(context.store.run_folder(name)) for name in spec.runs}
+
+    def tell(progress: BeamSweepProgress) -> None:
+        cores.take()
+        cell = progress.cell
+        context.progress(progress.fraction, f"{cell.run}, width {cell.width}, horizon {cell.horizon}")
+
+    return beam_sweep(spec, models, done=done, should_stop=context.should_stop, on_progress=tell)
+
+
+def _on_cluster(context: JobContext, spec: BeamSweepSpec, done: Points) -> Iterator[list[EpisodeRecord]]:
+    fan = FanOut(context, spec.runs, ("width", "horizon"), spec.episodes)
+    check_beam_sweep(spec, {name: fan.about(name)[0] for name in spec.runs})
+    return fan.measure(list(beam_pieces(spec, fan.checkpoints, done)), len(beam_cells(spec)) * spec.episodes)
+
+
+def finished_cells(store: Store, spec: BeamSweepSpec) -> Points:
     """(run, width, horizon) of the points that have all their episodes."""
     episodes = store.sweep_episodes(spec.name)
     if not len(episodes):

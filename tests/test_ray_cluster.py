@@ -1,0 +1,93 @@
+"""A home's own Ray cluster: where it listens, who may use it, and that nothing else is ever taken for it."""
+
+import importlib.util
+import json
+import os
+import signal
+
+import psutil
+import pytest
+
+from seqrl.jobs import ray_cluster
+from seqrl.jobs.process import ProcessIdentity
+
+pytestmark = pytest.mark.xdist_group("ray")
+
+
+def test_it_listens_on_loopback_only(cluster):
+    leader = psutil.Process(cluster[0].process.pid)
+    heard = {
+        connection.laddr.ip
+        for process in (leader, *leader.children(recursive=True))
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert heard and heard <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+    assert cluster[0].address.startswith("127.0.0.1:")
+
+
+def test_its_token_and_folder_are_for_this_user_only(cluster):
+    home = cluster[1]
+    assert (home / "ray" / "token").stat().st_mode & 0o077 == 0
+    assert (home / "ray").stat().st_mode & 0o077 == 0
+    assert psutil.Process(cluster[0].process.pid).environ()["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+def test_who_starts_it_again_finds_it(cluster):
+    assert ray_cluster.start_cluster(cluster[1], workers=1) == cluster[0]
+    assert ray_cluster.running_cluster(cluster[1]) == cluster[0]
+
+
+def test_connecting_leaves_the_handling_of_sigterm_alone(connected):
+    assert connected.is_initialized()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize("wrong", ["pid", "started", "boot_id", "environment"])
+def test_a_process_that_is_not_the_cluster_is_never_taken_for_it(tmp_path, wrong):
+    identity = vars(ProcessIdentity.of(os.getpid()))  # alive, but no cluster
+    noted = identity | ({wrong: 1} if wrong in identity else {})
+    (tmp_path / "ray").mkdir()
+    about = {"address": "127.0.0.1:1", "folder": "seqrl-ray-abc", **noted}
+    (tmp_path / "ray" / "cluster.json").write_text(json.dumps(about))
+    assert ray_cluster.running_cluster(tmp_path) is None
+    assert not ray_cluster.stop_cluster(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"pid": "x"}'])
+def test_a_note_that_says_nothing_is_no_cluster(tmp_path, text):
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "cluster.json").write_text(text)
+    assert ray_cluster.running_cluster(tmp_path) is None
+
+
+@pytest.mark.parametrize("folder", ["", "/", "..", "seqrl-ray-a/../../b", "home"])
+def test_a_note_names_no_folder_but_a_clusters_own(tmp_path, folder):
+    (tmp_path / "ray").mkdir()
+    about = {"address": "127.0.0.1:1", "folder": folder, **vars(ProcessIdentity.of(os.getpid()))}
+    (tmp_path / "ray" / "cluster.json").write_text(json.dumps(about))
+    assert ray_cluster.noted_cluster(tmp_path) is None
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999", "nonsense"])
+def test_an_address_where_nothing_answers_is_a_sentence_at_once(tmp_path, monkeypatch, address):
+    monkeypatch.setattr(ray_cluster, "check_installed", lambda: None)  # nothing of Ray is reached
+    monkeypatch.setenv(ray_cluster.ADDRESS_VARIABLE, address)
+    with pytest.raises(ValueError, match=f"no Ray cluster answers at {address} .*; start it, or change SEQRL_RAY"):
+        ray_cluster.connect(tmp_path)
+
+
+def test_ray_that_is_not_installed_is_a_sentence(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="Ray is not installed; pip install -r requirements-ray.txt"):
+        ray_cluster.check_installed()
+
+
+@pytest.mark.parametrize(
+    "arguments, code, said",
+    [(["status"], 0, "no cluster runs for this home"), (["stop"], 0, "no cluster runs"), (["begin"], 2, "usage: ")],
+)
+def test_its_commands(home, capsys, arguments, code, said):
+    assert ray_cluster.main(arguments) == code
+    printed = capsys.readouterr()
+    assert said in printed.out + printed.err
