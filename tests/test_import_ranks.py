@@ -14,6 +14,7 @@ RANKS = {
     "config": 0,
     "files": 0,
     "mapped": 0,
+    "processors": 0,
     "plots": 0,
     "ensembles": 0,
     "graphs": 0,
@@ -56,6 +57,7 @@ FOR_PAGES = {
     "ensembles",
     "graphs",
     "report",
+    "processors",
 }
 INSIDE_FUNCTIONS = {"probe"}
 HEAVY = {"torch", "gymnasium", "minari", "h5py", "mujoco", "tensorboard", "imageio", "ray"}

@@ -13,6 +13,7 @@ import pytest
 from seqrl import jobs
 from seqrl.config import RenderJob, RenderSpec, ReturnSweepJob
 from seqrl.jobs.process import ProcessIdentity, is_worker
+from seqrl.processors import processors
 from seqrl.store import NotFound, Store
 from tests.specs import sweep_spec, train_job
 from tests.stand_in import BACKEND
@@ -269,6 +270,6 @@ def test_a_resumed_job_runs_again(tiny):
 
 
 def test_the_limit_leaves_a_processor_free(store):
-    assert jobs.job_limit(store) == max(1, jobs.processors() - 1)
+    assert jobs.job_limit(store) == max(1, processors() - 1)
     store.set_setting("job_limit", "7")
     assert jobs.job_limit(store) == 7

@@ -387,19 +387,23 @@ def test_precision_and_threads_are_as_asked_or_chosen():
 
 def test_busy_neighbours_leave_fewer_threads(monkeypatch):
     machine = "seqrl.training.machine"
-    monkeypatch.setattr(f"{machine}.os.sched_getaffinity", lambda pid: {0, 1, 2, 3})
+    monkeypatch.setattr(f"{machine}.processors", lambda: 4)
     monkeypatch.setattr(f"{machine}.os.cpu_count", lambda: 4)
     for percent, threads in ((0.0, 4), (25.0, 3), (60.0, 2), (100.0, 1)):
         monkeypatch.setattr(f"{machine}.psutil.cpu_percent", lambda interval, percent=percent: percent)
         assert IdleCores().threads == threads
     assert IdleCores(1).threads == 1
     assert IdleCores(8).threads == 4
+    monkeypatch.setattr(f"{machine}.processors", lambda: 2)  # of a machine where others have left one idle
+    monkeypatch.setattr(f"{machine}.psutil.cpu_percent", lambda interval: 50.0)
+    assert IdleCores().threads == 2
 
 
 def test_threads_are_given_up_and_taken_back_as_neighbours_come_and_go(monkeypatch):
     machine = "seqrl.training.machine"
     clock = {"now": 0.0, "all": 0.0, "own": 0.0}
-    monkeypatch.setattr(f"{machine}.os.sched_getaffinity", lambda pid: {0, 1, 2, 3})
+    monkeypatch.setattr(f"{machine}.processors", lambda: 4)
+    monkeypatch.setattr(f"{machine}.os.cpu_count", lambda: 4)
     monkeypatch.setattr(f"{machine}.psutil.cpu_percent", lambda interval: 0.0)
     monkeypatch.setattr(f"{machine}.time.perf_counter", lambda: clock["now"])
     monkeypatch.setattr(IdleCores, "_look", staticmethod(lambda: (clock["now"], clock["all"], clock["own"])))

@@ -13,6 +13,7 @@ from pages.shared.names import name_used
 from pages.shared.plain import plain
 from seqrl import jobs
 from seqrl.plots.format import count
+from seqrl.processors import processors
 from seqrl.store import ACTIVE_STATES, JobRow
 
 STATES = {
@@ -172,7 +173,7 @@ def log(job_id: int) -> None:
 
 def device_line() -> str:
     """What computes here."""
-    return count(jobs.processors(), "processor core")
+    return count(processors(), "processor core")
 
 
 def sidebar_status() -> None:

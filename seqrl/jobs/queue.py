@@ -14,6 +14,7 @@ from seqrl.config import JobSpec
 from seqrl.files import is_name, remove_partials, remove_partials_of
 from seqrl.jobs.backend import LOG_NAME, OUTCOME_BYTES, OUTCOME_NAME, Backend, chosen_backend
 from seqrl.jobs.submission import create_rows
+from seqrl.processors import processors
 from seqrl.store import JobRow, JobState, Store
 from seqrl.store.episodes import has_parts
 from seqrl.store.runs import CHECKPOINT
@@ -30,11 +31,6 @@ def job_limit(store: Store) -> int:
         store.unreadable["job_limit"] = f"it is {setting[:40]!r}; set a whole number"
         setting = None
     return max(1, int(setting)) if setting else max(1, processors() - 1)
-
-
-def processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def submit(store: Store, job: JobSpec, backend: Backend | None = None) -> JobRow:

@@ -8,6 +8,8 @@ import time
 import psutil
 import torch
 
+from seqrl.processors import processors
+
 
 def choose_device() -> torch.device:
     """The GPU if there is one."""
@@ -41,10 +43,11 @@ class IdleCores:
     """Between looks."""
 
     def __init__(self, requested: int | None = None, most: int | None = None) -> None:
-        self._cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._most, self._fixed = min(most or self._cores, self._cores), requested is not None
-        busy = 0.0 if self._fixed else psutil.cpu_percent(interval=0.2) / 100 * (os.cpu_count() or 1)
-        self.threads = self._room(self._cores - requested if requested is not None else busy)
+        there = processors()
+        self._most, self._fixed = min(requested or most or there, there), requested is not None
+        self._machine = os.cpu_count() or 1
+        busy = 0.0 if self._fixed else psutil.cpu_percent(interval=0.2) / 100 * self._machine
+        self.threads = self._most if self._fixed else self._room(busy)
         self._seen = self._look()
 
     def take(self) -> None:
@@ -57,7 +60,7 @@ class IdleCores:
             torch.set_num_threads(self.threads)
 
     def _room(self, busy: float) -> int:
-        return max(1, min(self._most, round(self._cores - busy)))
+        return max(1, min(self._most, round(self._machine - busy)))
 
     @staticmethod
     def _look() -> tuple[float, float, float]:
