@@ -12,7 +12,7 @@ _CONTROL = Path("/sys/fs/cgroup")
 def processors() -> int:
     """Processors that this process may use: those of its affinity, and no more than its container's share of time."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, math.ceil(_share())))
+    return max(1, math.ceil(min(allowed, _share())))
 
 
 def _share() -> float:

@@ -67,5 +67,4 @@ class IdleCores:
         """Now, and the processor seconds of the whole machine and of this process."""
         times = psutil.cpu_times()
         idle = times.idle + getattr(times, "iowait", 0.0)
-        # Linux counts guests among user time too
-        return time.perf_counter(), sum(times[:8]) - idle, time.process_time()
+        return time.perf_counter(), sum(times[:8]) - idle, time.process_time()  # guests are among user time
