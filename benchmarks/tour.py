@@ -65,7 +65,7 @@ def visit(bench: Workbench, row: EnvironmentRow, steps: int = STEPS) -> list[dic
 
 def shades(film: Path) -> int:
     """Different grey values in the first picture of a video: 1 if it is black, or of any one colour."""
-    frames = imageio_ffmpeg.read_frames(str(film), pix_fmt="gray")
+    frames = imageio_ffmpeg.read_frames(str(film), pix_fmt="gray", bits_per_pixel=8)
     next(frames)  # what is known of the video
     return len(np.unique(np.frombuffer(next(frames), dtype=np.uint8)))
 
