@@ -212,9 +212,8 @@ def draw_walk(graph: Graph, path: Sequence[int], goal: int | None = None) -> np.
         canvas.circle(places[path[-1]], 14, AGENT, outline=PAPER)
         canvas.text(places[path[-1]], str(path[-1]), PAPER, 12)
         shortest = int(graph.steps[path[0], goal])
-        canvas.text(
-            (20, 24), f"{len(path) - 1} steps from node {path[0]}; the shortest way takes {shortest}", anchor="lm"
-        )
+        steps = "1 step" if len(path) == 2 else f"{len(path) - 1} steps"
+        canvas.text((20, 24), f"{steps} from node {path[0]}; the shortest way takes {shortest}", anchor="lm")
     return canvas.frame()
 
 

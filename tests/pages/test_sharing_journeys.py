@@ -74,10 +74,10 @@ def test_eleven_lessons_are_shown_to_a_room_with_one_key(page, server):
     questions = []
     for _ in range(LESSONS):
         page.get_by_text("What to notice").wait_for()
+        page.locator(".seqrl-chart, .player").first.wait_for(state="attached")
         all_drawn(page)
         questions.append(page.get_by_role("heading", level=1).inner_text())
         assert no_wider_than_the_screen(page), questions
-        assert page.locator(".seqrl-chart, .player").count(), questions
         page.keyboard.press("PageDown")
         expect(page.get_by_role("heading", level=1)).not_to_have_text(questions[-1])
     expect(page.get_by_role("heading", level=1)).to_have_text("Glossary")
