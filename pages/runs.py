@@ -6,6 +6,7 @@ import streamlit as st
 from pages.shared.charts import chart
 from pages.shared.exports import csv_button
 from pages.shared.frame import controls, empty_state, heading, open_store, own_first, problems, start_with, style
+from pages.shared.grid_view import grid_view
 from pages.shared.jobs import STATES, ago
 from pages.shared.run_exchange import import_form
 from pages.shared.run_view import (
@@ -40,6 +41,24 @@ if not runs:
     archive(store)
     st.stop()
 
+found_grids = store.grids()
+if found_grids:
+    start_with("view", "Grids" if "grid" in st.query_params else "Runs")
+    view = st.segmented_control(
+        "View",
+        ["Runs", "Grids"],
+        default=None,
+        required=True,
+        key="view",
+        bind="query-params",
+        label_visibility="collapsed",
+        help="Single runs; or trainings that were started together, summed up over their seeds.",
+    )
+    if view == "Grids":
+        grid_view(store, found_grids, MOST_PICKED)
+        archive(store)
+        st.stop()
+
 names = [row.name for row in runs]
 active = {row.name for row in runs if row.state in ACTIVE_STATES}
 live_every = 1.5 if active and not st.session_state.get("pause") else None
@@ -62,6 +81,7 @@ def table_of(rows: list[RunRow]) -> pd.DataFrame:
                 "started": ago(row.started or row.created),
                 "tags": list(row.tags),
             }
+            | ({"grid": row.grid or "–"} if found_grids else {})
             for row in rows
         ]
     )
@@ -107,7 +127,7 @@ if len(runs) > MOST_ROWS:
             "Find runs",
             key="find",
             bind="query-params",
-            placeholder="name, model, dataset, state, tag or note",
+            placeholder="name, grid, model, dataset, state, tag or note",
             help="Rows that hold all of these words. Tick rows to compare them.",
             width=360,
         )

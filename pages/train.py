@@ -1,14 +1,14 @@
-"""Train: a dataset, a model, how; an honest estimate; into the queue."""
+"""Train: a dataset, a model, how, once or with several values; an honest estimate; into the queue."""
 
 import streamlit as st
 
-from pages.shared import forms
+from pages.shared import forms, grid_form
 from pages.shared.estimates import training_seconds
 from pages.shared.exports import json_button
 from pages.shared.frame import empty_state, heading, link_to, newest, open_store, start_with, two_columns
 from pages.shared.jobs import memory_held, progress, queue, submit
 from pages.shared.names import name_field
-from seqrl.config import RunSpec, TrainingSpec, TrainJob, check_run, parse_model
+from seqrl.config import GridSpec, RunSpec, TrainingSpec, TrainJob, check_run, parse_model
 from seqrl.plots.format import count, duration, number
 from seqrl.registry import MODELS
 
@@ -59,7 +59,12 @@ with left:
         )
     name_side, seed_side = st.columns([2, 1])
     wish = f"{model}-{dataset.removeprefix('demo/')}"
-    name = name_field(name_side, "Name", wish, f"name.{model}.{dataset}", "How the run is called on every page.")
+    if grid_form.is_wished():
+        wish = st.query_params.get("grid") or store.free_name("grids", f"{wish}-grid")
+        about = "How the grid is called; its runs are named after it. That of an earlier grid adds runs to it."
+    else:
+        about = "How the run is called on every page."
+    name = name_field(name_side, "Name", wish, f"name.{model}.{dataset}.{wish}", about)
     with seed_side:
         seed = forms.field(RunSpec, "seed", "train.seed")
 
@@ -72,6 +77,9 @@ with st.expander("Model", icon=":material/account_tree:"):
     model_values = forms.fields(row.spec, f"{preset}.{model}.", defaults=start_model, advanced_title="")
 with st.expander("Training", icon=":material/tune:"):
     training_values = forms.fields(TrainingSpec, f"{preset}.", defaults=start_training, advanced_title="")
+now = {f"model.{key}": value for key, value in model_values.items()}
+now |= {f"training.{key}": value for key, value in training_values.items()}
+axes, seeds = grid_form.several(row.spec, now)
 
 
 def make() -> RunSpec:
@@ -88,26 +96,53 @@ def make() -> RunSpec:
     return spec
 
 
-spec, problem = forms.validated(make)
+def refused(sentence: str) -> None:
+    """Why nothing can be trained, above the button that would."""
+    forms.complain(sentence)
+    st.button("Train", type="primary", icon=":material/play_arrow:", disabled=True, key="train.submit")
+
+
+def one_run(spec: RunSpec) -> None:
+    """What a training costs, and the button that starts it."""
+    seconds, source = training_seconds(store, spec)
+    st.metric("It will take about", duration(seconds), help=f"The estimate is {source}.")
+    windows = spec.training.batch_size * spec.training.steps
+    st.caption(
+        f"{count(spec.training.steps, 'step')} of {count(spec.training.batch_size, 'window')} each, which is "
+        f"{number(windows / max(1, known.steps), 2)} windows for every step of the data. Estimate {source}."
+    )
+    if st.button("Train", type="primary", icon=":material/play_arrow:", key="train.submit"):
+        job = submit(TrainJob(spec=spec))
+        if job is not None:
+            st.session_state["train.job"] = job.id
+            st.rerun()
+    json_button(spec, f"run-{spec.name}", "Spec as JSON")
+
+
+def several_runs(spec: GridSpec) -> None:
+    """What a grid costs, and the button that starts it."""
+    begun = grid_form.grid_panel(store, spec)
+    if begun is not None:
+        st.session_state["train.grid"] = begun
+        st.rerun()
+
+
 with right:
     with st.container(border=True):
-        if spec is None:
-            forms.complain(problem)
+        if grid_form.is_wished():
+            grid, problem = forms.validated(lambda: grid_form.grid_of(make(), axes, seeds))
+            if grid is None:
+                refused(problem)
+            else:
+                several_runs(grid)
         else:
-            seconds, source = training_seconds(store, spec)
-            st.metric("It will take about", duration(seconds), help=f"The estimate is {source}.")
-            windows = spec.training.batch_size * spec.training.steps
-            st.caption(
-                f"{count(spec.training.steps, 'step')} of {count(spec.training.batch_size, 'window')} each, which is "
-                f"{number(windows / max(1, facts.steps), 2)} windows for every step of the data. Estimate {source}."
-            )
-        if st.button("Train", type="primary", icon=":material/play_arrow:", disabled=spec is None, key="train.submit"):
-            job = submit(TrainJob(spec=spec)) if spec else None
-            if job is not None:
-                st.session_state["train.job"] = job.id
-                st.rerun()
-        if spec is not None:
-            json_button(spec, f"run-{spec.name}", "Spec as JSON")
+            spec, problem = forms.validated(make)
+            if spec is None:
+                refused(problem)
+            else:
+                one_run(spec)
+    if "train.grid" in st.session_state:
+        grid_form.started(store, st.session_state["train.grid"])
     job_id = st.session_state.get("train.job")
     if job_id is not None:
         job = store.job(job_id)

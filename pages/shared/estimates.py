@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
@@ -50,6 +51,18 @@ def training_seconds(store: Store, spec: RunSpec) -> tuple[float, str]:
     the median over finished runs of this kind on this machine, and before there is one, what the preset was
     measured to take.
     """
+    unit, source = _seconds_per_unit(store, spec)
+    return unit * _work(spec) * spec.training.steps, source
+
+
+def grid_seconds(store: Store, specs: Sequence[RunSpec], at_once: int) -> tuple[float, str]:
+    """How long some trainings of one kind take, so many of them at once; see `training_seconds`."""
+    unit, source = _seconds_per_unit(store, specs[0])
+    each = [unit * _work(spec) * spec.training.steps for spec in specs]
+    return max(sum(each) / at_once, max(each)), source
+
+
+def _seconds_per_unit(store: Store, spec: RunSpec) -> tuple[float, str]:
     costs = [
         (run.finished - run.started) / (_work(run.spec) * run.step)
         for run in store.runs()
@@ -61,7 +74,7 @@ def training_seconds(store: Store, spec: RunSpec) -> tuple[float, str]:
         and run.spec.model.kind == spec.model.kind
     ]
     if costs:
-        return median(costs[:5]) * _work(spec) * spec.training.steps, "from your earlier runs"
+        return median(costs[:5]), "from your earlier runs"
     preset = next(iter(MODELS[spec.model.kind].presets.values()))
     reference = spec.model_copy(
         update={
@@ -69,8 +82,7 @@ def training_seconds(store: Store, spec: RunSpec) -> tuple[float, str]:
             "training": spec.training.model_copy(update=dict(preset.training)),
         }
     )
-    unit = preset.seconds / (_work(reference) * reference.training.steps)
-    return unit * _work(spec) * spec.training.steps, "measured on two cores"
+    return preset.seconds / (_work(reference) * reference.training.steps), "measured on two cores"
 
 
 def _work(spec: RunSpec) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qs, urlencode
 
 import streamlit as st
 from pydantic import ValidationError
@@ -27,6 +27,9 @@ from seqrl.store.database import DISK_FULL, describe
 log = logging.getLogger("seqrl.pages")
 
 _PARCEL = "go"
+
+Query = Mapping[str, str | Sequence[str]]
+"""The state of a page as its address has it; several values for a widget that takes several."""
 
 ICON = Path(__file__).with_name("icon.png")
 
@@ -82,12 +85,12 @@ def presenting() -> bool:
     return bool(st.session_state.get("presenting"))
 
 
-def go_to(page: str, query: Mapping[str, str] | None = None) -> NoReturn:
+def go_to(page: str, query: Query | None = None) -> NoReturn:
     """Open a page in a state; see `link_to` for how the state gets there."""
     st.switch_page(page, query_params=_parcel(query))
 
 
-def link_to(page: str, label: str, icon: str, query: Mapping[str, str], help: str | None = None) -> None:
+def link_to(page: str, label: str, icon: str, query: Query, help: str | None = None) -> None:
     """A link to a page in a state.
 
     Streamlit refuses to set a name that a widget of the present page is bound to, and takes such names away on the way
@@ -96,14 +99,14 @@ def link_to(page: str, label: str, icon: str, query: Mapping[str, str], help: st
     st.page_link(page, label=label, icon=icon, query_params=_parcel(query), help=help)
 
 
-def _parcel(query: Mapping[str, str] | None) -> dict[str, str] | None:
-    return {_PARCEL: urlencode(query)} if query else None
+def _parcel(query: Query | None) -> dict[str, str] | None:
+    return {_PARCEL: urlencode(query, doseq=True)} if query else None
 
 
 def _unpack() -> None:
     """Spell out the state that a link of another page carries."""
     if _PARCEL in st.query_params:
-        st.query_params.from_dict(dict(parse_qsl(st.query_params[_PARCEL], keep_blank_values=True)))
+        st.query_params.from_dict(parse_qs(st.query_params[_PARCEL], keep_blank_values=True))
         st.rerun()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
@@ -125,7 +125,7 @@ def memory_held(job: JobRow) -> None:
 
 
 def queue() -> None:
-    """The jobs that run and wait, each with a way to stop it."""
+    """The jobs that run and wait, each with a way to stop it; what waits of a grid is one line."""
 
     @st.fragment(run_every=2)
     @problems()
@@ -136,15 +136,27 @@ def queue() -> None:
         if not active:
             return
         st.markdown("**Queue**")
+        of = store.grids_of_jobs()
+        waiting: dict[str, list[JobRow]] = {}
         for job in active:
-            line, stop = st.columns([5, 1], vertical_alignment="center")
-            icon, state = STATES[job.state]
-            line.markdown(f"{icon} {doing(job)} **{job.name}** · {state}")
-            if stop.button("Stop", key=f"queue.stop.{job.id}", icon=":material/stop:", type="tertiary"):
-                stop_job(job.id)
-                st.rerun(scope="fragment")
+            if job.state == "queued" and job.id in of:
+                waiting.setdefault(of[job.id], []).append(job)
+            else:
+                _queue_line(f"{doing(job)} **{job.name}**", job.state, [job], str(job.id))
+        for grid, held in waiting.items():
+            _queue_line(f"{count(len(held), 'training')} of the grid **{grid}**", "queued", held, grid)
 
     live()
+
+
+def _queue_line(what: str, state: str, held: Sequence[JobRow], key: str) -> None:
+    line, stop = st.columns([5, 1], vertical_alignment="center")
+    icon, word = STATES[state]
+    line.markdown(f"{icon} {what} · {word}")
+    if stop.button("Stop", key=f"queue.stop.{key}", icon=":material/stop:", type="tertiary"):
+        for job in reversed(held):
+            stop_job(job.id)
+        st.rerun(scope="fragment")
 
 
 def _ahead(job: JobRow) -> int:

@@ -17,6 +17,7 @@ from pages.shared.jobs import STATES, ago, log, stop_job
 from pages.shared.run_exchange import export
 from pages.shared.sweep_view import kind_of
 from seqrl import jobs, plots
+from seqrl.config import RunSpec
 from seqrl.plots.format import count, duration, number
 from seqrl.registry import MODELS
 from seqrl.store import RunRow, Store
@@ -101,7 +102,7 @@ def _actions(store: Store, row: RunRow) -> None:
             "pages/train.py",
             "Clone",
             ":material/content_copy:",
-            clone_query(row),
+            clone_query(row.spec),
             help="Train again with the same settings, or change some first.",
         )
         if not store.bundled(row.name) and row.state not in ("queued", "running"):
@@ -134,15 +135,15 @@ def _notes(store: Store, row: RunRow) -> None:
         store.set_run_note(row.name, note)
 
 
-def clone_query(row: RunRow) -> dict[str, str]:
+def clone_query(spec: RunSpec) -> dict[str, str]:
     """The address of the Train page with the settings of a run filled in."""
-    model = row.spec.model.model_dump(mode="json")
+    model = spec.model.model_dump(mode="json")
     kind = model.pop("kind")
-    query = {"dataset": row.spec.dataset, "model": MODELS[kind].label, "preset": "Custom"}
+    query = {"dataset": spec.dataset, "model": MODELS[kind].label, "preset": "Custom"}
     query |= {f"custom.{kind}.{name}": _address(value) for name, value in model.items() if value is not None}
-    training = row.spec.training.model_dump(mode="json")
+    training = spec.training.model_dump(mode="json")
     query |= {f"custom.{name}": _address(value) for name, value in training.items() if value is not None}
-    return query | {"train.seed": str(row.spec.seed)}
+    return query | {"train.seed": str(spec.seed)}
 
 
 def _address(value: Any) -> str:
@@ -172,8 +173,8 @@ def compared_with(row: RunRow) -> str:
 
 
 def matches(row: RunRow, words: str) -> bool:
-    """Whether a run holds all of these words in its name, model, dataset, state, tags or note."""
-    told = (row.name, model_name(row), row.spec.dataset, STATES[row.state][1], *row.tags, row.note)
+    """Whether a run holds all of these words in its name, grid, model, dataset, state, tags or note."""
+    told = (row.name, row.grid or "", model_name(row), row.spec.dataset, STATES[row.state][1], *row.tags, row.note)
     return all(word in " ".join(told).casefold() for word in words.casefold().split())
 
 

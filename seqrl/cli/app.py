@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from seqrl import __version__
-from seqrl.cli import datasets, environments, exchange, jobs, policies, sweeps, tokens
+from seqrl.cli import datasets, environments, exchange, grids, jobs, policies, sweeps, tokens
 from seqrl.cli import demo as demo_commands
 from seqrl.cli.doctor import doctor
 from seqrl.cli.lab import attention, response, schedule
@@ -36,6 +36,7 @@ app.add_typer(environments.app, name="env")
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(policies.app, name="policy")
 app.add_typer(exchange.runs, name="run")
+app.add_typer(grids.app, name="grid")
 app.add_typer(exchange.evaluations, name="evaluate")
 app.add_typer(sweeps.app, name="sweep")
 app.add_typer(tokens.app, name="tokens")

@@ -8,9 +8,21 @@ from typing import Annotated, Any
 
 import typer
 
+from seqrl import jobs
 from seqrl.cli import datasets
-from seqrl.cli.session import AsJson, Detach, Failure, Seed, Session, cell_text, session, show, show_table
-from seqrl.cli.train import run_values
+from seqrl.cli.grids import show_runs
+from seqrl.cli.session import (
+    AsJson,
+    Detach,
+    Failure,
+    Seed,
+    Session,
+    cell_text,
+    run_values,
+    session,
+    show,
+    show_table,
+)
 from seqrl.config import (
     DeriveJob,
     DeriveSpec,
@@ -29,7 +41,7 @@ from seqrl.config import (
 from seqrl.files import read_capped
 from seqrl.store import JobRow
 
-runs = typer.Typer(help="Models from elsewhere, in and out.", no_args_is_help=True)
+runs = typer.Typer(help="Trained models: a list, and in and out.", no_args_is_help=True)
 evaluations = typer.Typer(help="Measure without an environment.", no_args_is_help=True)
 
 Source = Annotated[str, typer.Argument(help="File or folder of this machine.", metavar="PATH")]
@@ -179,6 +191,14 @@ def split(
         made.append(datasets.dataset_values(here.store.dataset(spec.name)))
     text = ", ".join(f"{values['name']} with {values['episodes']:,} episodes" for values in made)
     show(made, as_json, text)
+
+
+@runs.command("list")
+def list_runs(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the runs, those of a grid together."""
+    here = session(context)
+    jobs.reconcile(here.store)
+    show_runs(here, as_json)
 
 
 @runs.command("import")

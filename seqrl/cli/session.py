@@ -16,7 +16,7 @@ from rich.table import Table
 
 from seqrl import jobs
 from seqrl.config import JobSpec
-from seqrl.store import JobRow, Store
+from seqrl.store import JobRow, RunRow, Store
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Return at once; the job goes on in the background.")]
@@ -36,12 +36,12 @@ class Session:
 
     Args:
         home: the store's home folder; None takes the default.
-        backend: where jobs run; processes of this machine by default.
+        backend: where jobs run; the one that ``SEQRL_BACKEND`` names by default.
     """
 
     def __init__(self, home: Path | None, backend: jobs.Backend | None = None) -> None:
         self.home = home
-        self.backend = backend or jobs.LocalBackend()
+        self.backend = backend or jobs.chosen_backend()
 
     @cached_property
     def store(self) -> Store:
@@ -152,3 +152,10 @@ def job_values(job: JobRow) -> dict[str, Any]:
     fields = ("id", "kind", "name", "state", "progress", "message", "error")
     times = ("created", "started", "finished", "heartbeat")
     return {field: getattr(job, field) for field in (*fields, *times)} | {"spec": dict(job.spec)["spec"]}
+
+
+def run_values(run: RunRow) -> dict[str, Any]:
+    """A run as plain values."""
+    fields = ("name", "grid", "state", "step", "steps", "best_value", "message", "job_id")
+    times = ("created", "started", "finished")
+    return {field: getattr(run, field) for field in (*fields, *times)} | {"spec": run.spec.model_dump(mode="json")}

@@ -35,6 +35,7 @@ _GOAL_COLUMNS = ("run", "decoding", "target", "distance", "n", "reached", "low",
 _DECODINGS = {"sampled": ["sampled"], "greedy": ["greedy"], "both": ["sampled", "greedy"]}
 
 Runs = Annotated[list[str], typer.Option("--run", help="A run to measure; may be repeated.")]
+RunsOrGrid = Annotated[list[str] | None, typer.Option("--run", help="A run to measure; may be repeated.")]
 Episodes = Annotated[int, typer.Option(help="Episodes for each point.")]
 SweepName = Annotated[str | None, typer.Option("--name", help="What to call the sweep; made from the run if missing.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Any further setting, such as temperature=0.8.")]
@@ -43,7 +44,8 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", help="Any further 
 @app.command("rtg")
 def rtg(
     context: typer.Context,
-    runs: Runs,
+    runs: RunsOrGrid = None,
+    grid: Annotated[str | None, typer.Option(help="Measure all finished runs of this grid.")] = None,
     targets: Annotated[
         str | None,
         typer.Option(help="25,50,100 or 50:500:50; if missing 11 over the dataset's returns, or none is asked for."),
@@ -63,8 +65,9 @@ def rtg(
     here = session(context)
     if decoding not in _DECODINGS:
         raise ValueError(f"decoding is {decoding!r}; choose one of {', '.join(_DECODINGS)}")
+    runs = _with_grid(here, runs or [], grid)
     values: dict[str, Any] = {
-        "name": name or _free_name(here, runs, "rtg"),
+        "name": name or _free_name(here, [grid] if grid else runs, "rtg"),
         "runs": runs,
         "targets": list(parse_numbers(targets) if targets else default_targets(here, runs, model_choice)),
         "episodes": episodes,
@@ -184,6 +187,23 @@ def default_targets(here: Session, runs: Sequence[str], model_choice: bool = Fal
     if width == 0:
         return (returns.maximum,)
     return tuple(float(f"{returns.minimum + i * width:.6g}") for i in range(_DEFAULT_TARGETS))
+
+
+def _with_grid(here: Session, runs: list[str], grid: str | None) -> list[str]:
+    """Runs that were named, then the finished ones of a grid.
+
+    Raises:
+        ValueError: if that is none.
+    """
+    if grid is not None:
+        here.store.grid(grid)
+        finished = [row.name for row in here.store.grid_runs(grid) if row.state == "succeeded"]
+        if not finished:
+            raise ValueError(f"no run of the grid {grid} is finished; wait for one: python -m seqrl grid show {grid}")
+        runs = list(dict.fromkeys([*runs, *finished]))
+    if not runs:
+        raise ValueError("there is no run to measure; name one with --run, or a grid of them with --grid")
+    return runs
 
 
 def _free_name(here: Session, runs: Sequence[str], kind: str) -> str:

@@ -1,4 +1,4 @@
-"""``train``: fit a model to a dataset."""
+"""``train``: fit a model to a dataset, once or for a grid of settings."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from seqrl.cli.session import AsJson, Detach, Seed, session, show
+from seqrl.cli.grids import grid_of, train_grid
+from seqrl.cli.session import AsJson, Detach, Seed, run_values, session, show
 from seqrl.config import RunSpec, TrainJob, apply_overrides
 from seqrl.registry import MODELS
-from seqrl.store import JobRow, RunRow
+from seqrl.store import JobRow
 
 
 def train(
@@ -21,23 +22,33 @@ def train(
         list[str] | None,
         typer.Option("--set", help="Any setting, such as model.context_length=20 or training.steps=500."),
     ] = None,
+    axes: Annotated[
+        list[str] | None,
+        typer.Option("--grid", help="Try several values, such as model.context_length=1,5,10,20; may be repeated."),
+    ] = None,
     seed: Seed = 0,
+    seeds: Annotated[int, typer.Option(help="Train with so many seeds, counted from --seed.")] = 1,
     name: Annotated[
-        str | None, typer.Option(help="What to call the run; made from dataset and model if missing.")
+        str | None, typer.Option(help="What to call the run or grid; made from dataset and model if missing.")
     ] = None,
     detach: Detach = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a model on a dataset."""
+    """Train a model on a dataset, or one for every combination of a grid's values and seeds."""
     here = session(context)
+    is_grid = bool(axes) or seeds != 1
+    wish = f"{dataset.rpartition('/')[2]}-{model}"
     spec = run_spec(
         dataset=dataset,
         model=model,
         preset=preset,
         seed=seed,
-        name=name or here.store.free_name("runs", f"{dataset.rpartition('/')[2]}-{model}"),
+        name=name or here.store.free_name("grids" if is_grid else "runs", f"{wish}-grid" if is_grid else wish),
         overrides=overrides or [],
     )
+    if is_grid:
+        train_grid(here, grid_of(spec, axes or [], seeds), detach=detach, as_json=as_json)
+        return
 
     def done(job: JobRow) -> None:
         run = here.store.run(spec.name)
@@ -67,9 +78,3 @@ def run_spec(*, dataset: str, model: str, preset: str, seed: int, name: str, ove
         "seed": seed,
     }
     return RunSpec.model_validate(apply_overrides(values, overrides))
-
-
-def run_values(run: RunRow) -> dict[str, Any]:
-    """A run as plain values."""
-    fields = ("name", "state", "step", "steps", "best_value", "created", "started", "finished", "message", "job_id")
-    return {field: getattr(run, field) for field in fields} | {"spec": run.spec.model_dump(mode="json")}

@@ -7,6 +7,17 @@ these frozen models; a refused value has the same one sentence everywhere (`expl
 from seqrl.config.base import NAME_PATTERN, Name, Spec, apply_overrides, explain, setting
 from seqrl.config.datasets import BehaviourSpec, DatasetSpec, parse_mix
 from seqrl.config.facts import DatasetFacts, GoalFacts, ReturnSummary, SpaceFacts
+from seqrl.config.grids import (
+    MOST_RUNS,
+    GridAxis,
+    GridSpec,
+    extended,
+    parse_axis,
+    parse_values,
+    short_settings,
+    short_value,
+    value_at,
+)
 from seqrl.config.imports import (
     DeriveJob,
     DeriveSpec,
@@ -160,4 +171,13 @@ __all__ = [
     "RunImportJob",
     "RunImportSpec",
     "takes_target",
+    "MOST_RUNS",
+    "GridAxis",
+    "GridSpec",
+    "extended",
+    "parse_axis",
+    "parse_values",
+    "short_settings",
+    "short_value",
+    "value_at",
 ]

@@ -39,6 +39,7 @@ from seqrl.plots.episode_figure import episode_strips, move_cursor
 from seqrl.plots.episodes import EpisodeTrace, episode_strips_info, step_sentence
 from seqrl.plots.goals import goal_sweep, goal_sweep_info
 from seqrl.plots.graphs import walk, walk_info, ways, ways_info
+from seqrl.plots.grids import grid, grid_info, setting_name
 from seqrl.plots.occupancy import occupancy, occupancy_info
 from seqrl.plots.open_loop import action_error, action_error_info, action_error_table, worst_dimensions
 from seqrl.plots.plans import observed_from_plans, plan_tree, plan_tree_info
@@ -107,6 +108,9 @@ __all__ = [
     "family_colour",
     "goal_sweep",
     "goal_sweep_info",
+    "grid",
+    "grid_info",
+    "setting_name",
     "length_histogram",
     "length_histogram_info",
     "move_cursor",

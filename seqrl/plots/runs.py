@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,20 +37,24 @@ class ParallelRunsInfo(NamedTuple):
     Attributes:
         runs: their names, the best first.
         kinds: their families, for the colour.
-        dimensions: the uprights from left to right.
+        dimensions: the uprights from left to right: settings, other results, the result.
+        settings: how many of them are settings.
         values: (R,) the result.
         value: its name.
         lower_is_better: which way the result is read.
         same: settings that all runs share.
+        noun: what a line is: a run, or what several runs have in common.
     """
 
     runs: tuple[str, ...]
     kinds: tuple[str, ...]
     dimensions: tuple[Dimension, ...]
+    settings: int
     values: np.ndarray
     value: str
     lower_is_better: bool
     same: tuple[str, ...]
+    noun: str
 
 
 def telling_settings(table: pd.DataFrame, value: str, most: int) -> list[str]:
@@ -85,7 +89,13 @@ def _explained(groups: np.ndarray, results: np.ndarray) -> float:
 
 
 def parallel_runs_info(
-    table: pd.DataFrame, value: str, *, kinds: Mapping[str, str] | None = None, lower_is_better: bool = False
+    table: pd.DataFrame,
+    value: str,
+    *,
+    kinds: Mapping[str, str] | None = None,
+    lower_is_better: bool = False,
+    also: Sequence[str] = (),
+    noun: str = "run",
 ) -> ParallelRunsInfo:
     """Arrange the settings in which runs differ.
 
@@ -94,29 +104,34 @@ def parallel_runs_info(
         value: the result, the last upright; runs without a finite one are left out.
         kinds: run → dt, tt, bc, %bc or rvs.
         lower_is_better: True for a loss.
+        also: columns that are further results; where they have no value, a run's line is interrupted.
+        noun: what a row of the table is.
     """
     results = pd.to_numeric(table[value], errors="coerce").to_numpy(float) if len(table) else np.empty(0)
     table, results = table[np.isfinite(results)], results[np.isfinite(results)]
     order = np.argsort(results if lower_is_better else -results, kind="stable")
     table, results = table.iloc[order], results[order]
-    columns = [str(name) for name in table.columns if name != value]
+    columns = [str(name) for name in table.columns if name != value and name not in also]
     differing = [name for name in columns if len({str(setting) for setting in table[name]}) > 1]
-    dimensions = [_dimension(name, table[name]) for name in [*differing, value]] if len(table) else []
+    more = [name for name in also if table[name].notna().any()]
+    shown = [*differing, *more, value] if len(table) else []
     runs = tuple(str(run) for run in table.index)
     return ParallelRunsInfo(
         runs=runs,
         kinds=tuple((kinds or {}).get(run, "") for run in runs),
-        dimensions=tuple(dimensions),
+        dimensions=tuple(_dimension(name, table[name], name in more) for name in shown),
+        settings=len(differing),
         values=results,
         value=value,
         lower_is_better=lower_is_better,
         same=tuple(name for name in columns if name not in differing),
+        noun=noun,
     )
 
 
-def _dimension(name: str, column: pd.Series) -> Dimension:
+def _dimension(name: str, column: pd.Series, gaps: bool = False) -> Dimension:
     is_number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-    if is_number and column.notna().all():
+    if is_number and (gaps or column.notna().all()):
         return _numbers(name, column.to_numpy(float))
     words = ["yes" if v is True else "no" if v is False else "–" if pd.isna(v) else str(v) for v in column]
     known = sorted(set(words))
@@ -126,15 +141,17 @@ def _dimension(name: str, column: pd.Series) -> Dimension:
 
 
 def _numbers(name: str, values: np.ndarray) -> Dimension:
-    low, high = float(values.min()), float(values.max())
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
     wide = low > 0 and high / low > _WIDE_RATIO
     scale = np.log10 if wide else np.asarray
     bottom, top = float(scale(low)), float(scale(high))
 
     def height(value: float) -> float:
+        if math.isnan(value):
+            return math.nan
         return (float(scale(value)) - bottom) / (top - bottom) if top > bottom else 0.5
 
-    different = np.unique(values)
+    different = np.unique(values[np.isfinite(values)])
     if len(different) <= _MOST_TICKS:
         marks = different
     elif wide:
@@ -159,10 +176,11 @@ def parallel_runs(info: ParallelRunsInfo, theme: Theme = "light", present: bool 
     """Draw each run as a line across its settings to its result, the best one strongest; ``customdata`` is the run."""
     style = Style(theme, present)
     aside = 3.2 * style.sizes.font
-    margin = {"l": aside, "r": label_margin(info.runs[:1], style) + aside, "t": 56, "b": 16}
+    top = 20 + 1.3 * style.sizes.font * max([2, *(1 + _title(d).count("<br>") for d in info.dimensions)])
+    margin = {"l": aside, "r": label_margin(info.runs[:1], style) + aside, "t": top, "b": 16}
     figure = new_figure(style, height=_HEIGHT, margin=margin, showlegend=False, uirevision="parallel_runs")
     if len(info.runs) < 2:
-        return note(figure, style, "Two finished runs are needed to compare settings.")
+        return note(figure, style, sentence(info))
     last = len(info.dimensions) - 1
     figure.update_xaxes(visible=False, range=[0, last] if last else [-1, 0], fixedrange=True)
     figure.update_yaxes(visible=False, range=[-0.02, 1.02], fixedrange=True)
@@ -173,7 +191,7 @@ def parallel_runs(info: ParallelRunsInfo, theme: Theme = "light", present: bool 
     best = float(info.dimensions[-1].heights[0])
     colour = family_colour(info.kinds[0], theme)
     end = [EndLabel(info.runs[0], float(last), best, colour)]
-    add_end_labels(figure, end, style, right=float(last), y_range=(-0.02, 1.02), pixels=_HEIGHT - 72)
+    add_end_labels(figure, end, style, right=float(last), y_range=(-0.02, 1.02), pixels=_HEIGHT - top - 16)
     figure.layout.annotations[-1].xshift = aside
     return figure
 
@@ -201,23 +219,26 @@ def _draw_upright(figure: go.Figure, dimension: Dimension, place: int, style: St
     figure.add_shape(
         type="line", x0=place, x1=place, y0=0, y1=1, line={"color": style.palette.axis, "width": 1}, layer="below"
     )
-    title = "<br>".join(textwrap.wrap(dimension.name.split(".")[-1].replace("_", " "), _LONGEST_WORD))
     font = {"size": style.sizes.font, "color": style.palette.ink}
-    figure.add_annotation(x=place, y=1, yshift=14, text=title, font=font, yanchor="bottom")
+    figure.add_annotation(x=place, y=1, yshift=14, text=_title(dimension), font=font, yanchor="bottom")
     for height, text in dimension.ticks:
         figure.add_annotation(
             x=place, y=height, xshift=7, text=text, xanchor="left", bgcolor=style.palette.background, borderpad=1
         )
 
 
+def _title(dimension: Dimension) -> str:
+    return "<br>".join(textwrap.wrap(dimension.name.split(".")[-1].replace("_", " "), _LONGEST_WORD))
+
+
 @sentence.register
 def _(info: ParallelRunsInfo) -> str:
     if len(info.runs) < 2:
-        return "Two finished runs are needed to compare settings."
+        return f"Two finished {info.noun}s are needed to compare settings."
     name = info.value.split(".")[-1].replace("_", " ")
     which = "lowest" if info.lower_is_better else "highest"
-    differ = count(len(info.dimensions) - 1, "setting")
+    differ = count(info.settings, "setting")
     return (
-        f"The {name} of {len(info.runs)} runs lies at {interval(info.values.min(), info.values.max())}, "
+        f"The {name} of {count(len(info.runs), info.noun)} lies at {interval(info.values.min(), info.values.max())}, "
         f"{which} for {info.runs[0]}; they differ in {differ}."
     )

@@ -157,7 +157,7 @@ class StoreBase:
         """Where a job's lock, log and spec are."""
         return self.home / "jobs" / str(int(job_id))
 
-    def free_name(self, table: Literal["datasets", "runs", "sweeps"], base: str) -> str:
+    def free_name(self, table: Literal["datasets", "runs", "sweeps", "grids"], base: str) -> str:
         """The first free name of ``BASE-1``, ``BASE-2``, ...; archived ones are taken too."""
         taken = {row["name"] for row in self.database.rows(f"SELECT name FROM {table}")}  # noqa: S608 - a literal
         return next(name for i in itertools.count(1) if (name := f"{base[:56]}-{i}") not in taken)

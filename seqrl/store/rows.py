@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from seqrl.config import DatasetFacts, JobSpec, RunSpec, Spec, parse_job
+from seqrl.config import DatasetFacts, GridSpec, JobSpec, RunSpec, Spec, parse_job
 
 Time = Annotated[float, Field(ge=0, lt=1e11)]
 """Seconds since the epoch."""
@@ -93,6 +93,7 @@ class RunRow:
         best_value: lowest validation loss so far (training loss where nothing is held out).
         message: what it does now, or why it ended.
         facts: what was known of its dataset when it was submitted.
+        grid: the grid that it is part of, or None.
     """
 
     name: str
@@ -111,6 +112,16 @@ class RunRow:
     tags: tuple[str, ...]
     job_id: int | None
     archived: bool
+    grid: str | None = None
+
+
+@dataclass(frozen=True)
+class GridRow:
+    """A grid of runs; which runs are its own is written in their rows."""
+
+    name: str
+    spec: GridSpec
+    created: float
 
 
 @dataclass(frozen=True)

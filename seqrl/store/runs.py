@@ -68,9 +68,8 @@ class RunTable(StoreBase):
 
     def runs(self, archived: bool = False) -> list[RunRow]:
         """The runs, bundled ones first, then the newest first; or the archived ones."""
-        rows = self.database.rows(f"{_SELECT} WHERE r.archived = ? ORDER BY r.created DESC", (int(archived),))
         bundled = [] if archived else list(self.bundle.runs.values())
-        return bundled + self.read_all(rows, _run_row)
+        return bundled + self._select_runs("r.archived = ? ORDER BY r.created DESC", (int(archived),))
 
     def has_checkpoint(self, name: str) -> bool:
         """Whether a run has weights that can act; none are looked for behind a link that leaves the home."""
@@ -194,6 +193,9 @@ class RunTable(StoreBase):
             for row in rows
         ]
 
+    def _select_runs(self, where: str, values: Sequence[Any]) -> list[RunRow]:
+        return self.read_all(self.database.rows(f"{_SELECT} WHERE {where}", values), _run_row)
+
     def _update_run(self, name: str, **values: Any) -> None:
         self.check_writable(name)
         assignments = ", ".join(f"{column} = ?" for column in values)
@@ -225,6 +227,7 @@ def _run_row(row: sqlite3.Row) -> RunRow:
         tags=tuple(json.loads(row["tags"])),
         job_id=row["job_id"],
         archived=bool(row["archived"]),
+        grid=row["grid"],
     )
 
 

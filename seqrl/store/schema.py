@@ -83,6 +83,15 @@ MIGRATIONS: tuple[str, ...] = (
         job_id INTEGER REFERENCES jobs (id)
     );
     """,
+    """
+    CREATE TABLE grids (
+        name TEXT PRIMARY KEY,
+        spec TEXT NOT NULL,
+        created REAL NOT NULL
+    );
+    ALTER TABLE runs ADD COLUMN grid TEXT REFERENCES grids (name);  -- beside the spec: it changes no bits
+    CREATE INDEX runs_by_grid ON runs (grid);
+    """,
 )
 
 SCHEMA_VERSION = len(MIGRATIONS)
