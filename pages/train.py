@@ -60,11 +60,16 @@ with left:
     name_side, seed_side = st.columns([2, 1])
     wish = f"{model}-{dataset.removeprefix('demo/')}"
     if grid_form.is_wished():
-        wish = st.query_params.get("grid") or store.free_name("grids", f"{wish}-grid")
         about = "How the grid is called; its runs are named after it. That of an earlier grid adds runs to it."
+        earlier = st.query_params.get("grid")
+        if earlier is not None and store.has_grid(earlier):
+            name = name_side.text_input("Name", earlier, key=f"grid.name.{earlier}", help=about)
+        else:
+            wish = store.free_name("grids", f"{wish}-grid")
+            name = name_field(name_side, "Name", wish, f"name.grid.{model}.{dataset}", about)
     else:
         about = "How the run is called on every page."
-    name = name_field(name_side, "Name", wish, f"name.{model}.{dataset}.{wish}", about)
+        name = name_field(name_side, "Name", wish, f"name.{model}.{dataset}", about)
     with seed_side:
         seed = forms.field(RunSpec, "seed", "train.seed")
 

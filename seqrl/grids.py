@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -80,7 +80,8 @@ def plan(store: Store, spec: GridSpec) -> Plan:
     store.check_writable(spec.name)
     facts = usable_dataset(store, spec.base.dataset)
     whole = extended(store.grid(spec.name).spec, spec) if store.has_grid(spec.name) else spec
-    missing, present = [], []
+    missing: list[RunSpec] = []
+    present: list[RunSpec] = []
     for cell in spec.cells():
         check_run(cell, facts)
         (present if _is_there(store, spec.name, cell) else missing).append(cell)
@@ -204,7 +205,7 @@ def runs_table(spec: GridSpec, runs: Sequence[RunRow], measured: pd.DataFrame | 
     rows = []
     for row in runs:
         done = row.state == "succeeded"
-        values = {"run": row.name, "combination": label(spec, row.spec)}
+        values: dict[str, Any] = {"run": row.name, "combination": label(spec, row.spec)}
         values |= {name: value_at(row.spec, name) for name in spec.settings}
         best = math.nan if row.best_value is None or not done else row.best_value
         values |= {"seed": row.spec.seed, "state": row.state, BEST_LOSS: best}

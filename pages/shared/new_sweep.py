@@ -75,7 +75,9 @@ def new_sweep(store: Store, runs: Sequence[RunRow]) -> str | None:
             key = f"decodings.{'.'.join(offered)}"
             decodings = forms.field(ReturnSweepSpec, "decodings", key, default=tuple(offered) or ...)
         left, middle, right = st.columns([3, 2, 2])
-        wish = f"sweep-{chosen[0].removeprefix('demo/')}" if chosen else "sweep"
+        grids = {row.grid for row in asked}
+        of = next(iter(grids)) if len(grids) == 1 and len(asked) > 1 else None
+        wish = f"sweep-{of or chosen[0].removeprefix('demo/')}" if chosen else "sweep"
         name = name_field(
             left, "Name", wish, f"sweep.name.{'.'.join(chosen)}", "How the sweep is called on every page."
         )

@@ -102,10 +102,12 @@ def grid_info(
         of = singles[singles["combination"].isin(group["combination"])]
         where = dict(zip(group["combination"], group["_place"], strict=True))
         dots = tuple(zip(of["combination"].map(where).astype(float), of[value].astype(float), strict=True))
-        columns = [group[name].to_numpy(float) for name in ("_place", value, f"{value}_low", f"{value}_high")]
+        places, mean, low, high = (
+            group[name].to_numpy(float) for name in ("_place", value, f"{value}_low", f"{value}_high")
+        )
         counts = np.array([int((of["combination"] == name).sum()) for name in group["combination"]])
         label = ", ".join(f"{setting_name(name)} {text}" for name, text in told)
-        lines.append(GridLine(label, *columns, counts, dots))
+        lines.append(GridLine(label, places, mean, low, high, counts, dots))
     ranked = known.sort_values(value, ascending=lower_is_better, kind="stable")
     top = [_top(row, singles, [setting, *others], value) for _, row in ranked.head(2).iterrows()]
     best, second = (*top, None, None)[:2]
