@@ -4,6 +4,8 @@ import importlib.util
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import psutil
 import pytest
@@ -41,6 +43,23 @@ def test_who_starts_it_again_finds_it(cluster):
 def test_connecting_leaves_the_handling_of_sigterm_alone(connected):
     assert connected.is_initialized()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_who_only_submits_is_not_connected_afterwards(cluster, connected):
+    source = "import sys; from pathlib import Path; from seqrl.jobs.ray_cluster import borrowed\n"
+    source += "with borrowed(Path(sys.argv[1])) as ray: assert ray.is_initialized()\n"
+    source += "assert not ray.is_initialized()"
+    subprocess.run([sys.executable, "-c", source, str(cluster[1])], check=True, timeout=60)
+    with ray_cluster.borrowed(cluster[1]) as ray:
+        assert ray.is_initialized()
+    assert ray.is_initialized()  # who was connected before stays so
+
+
+def test_another_name_of_the_same_place_is_connected_to_once(connected, cluster, monkeypatch):
+    port = cluster[0].address.rpartition(":")[2]
+    monkeypatch.setenv(ray_cluster.ADDRESS_VARIABLE, f"localhost:{port}")
+    drivers = {ray_cluster.connect(cluster[1]).get_runtime_context().get_job_id() for _ in range(2)}
+    assert len(drivers) == 1
 
 
 @pytest.mark.parametrize("wrong", ["pid", "started", "boot_id", "environment"])

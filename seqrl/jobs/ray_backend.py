@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from seqrl.jobs.backend import WORKER_COMMAND, LocalBackend, lock
-from seqrl.jobs.ray_cluster import NAMESPACE, check_installed, connect
+from seqrl.jobs.ray_cluster import NAMESPACE, borrowed, check_installed
 from seqrl.store import JobRow, Store
 from seqrl.store.rows import WATCHED_KINDS
 
@@ -30,7 +30,7 @@ FANS_OUT = frozenset({"sweep_rtg", "sweep_beam"})
 _FORWARDED = ("SEQRL_", "RAY_", "OMP_", "MKL_", "MUJOCO_", "PYTHONPATH")
 """Beginnings of the variables that a job takes over from whoever submits it; the others are those of its machine."""
 
-_LOOK_EVERY_S = 0.2
+_LOOK_EVERY_S = 0.5
 _MOST_HELD_S = 10.0
 
 
@@ -83,7 +83,10 @@ class RayBackend(LocalBackend):
         return held
 
     def _hand_over(self, store: Store, job: JobRow) -> None:
-        ray = connect(store.home)
+        with borrowed(store.home) as ray:
+            self._create_actor(ray, store, job)
+
+    def _create_actor(self, ray: Any, store: Store, job: JobRow) -> None:
         here = ray.get_runtime_context().get_node_id()
         forwarded = {name: value for name, value in os.environ.items() if name.startswith(_FORWARDED)}
         options: dict[str, Any] = {
@@ -102,14 +105,14 @@ class RayBackend(LocalBackend):
     def _waits(self, store: Store, job: JobRow) -> bool:
         """Whether the actor of a job that has no process yet is there."""
         try:
-            ray = connect(store.home, start=False)
-            if ray is None:
-                return False
-            actor = ray.get_actor(actor_name(job), namespace=NAMESPACE)
+            with borrowed(store.home, start=False) as ray:
+                if ray is None:
+                    return False
+                actor = ray.get_actor(actor_name(job), namespace=NAMESPACE)
+                if job.cancel_requested is not None:
+                    ray.kill(actor)
         except ValueError:
             return False  # Ray knows no such actor (any more), or the cluster is gone
-        if job.cancel_requested is not None:
-            ray.kill(actor)
         return True
 
     def _watch(self, store: Store, job: JobRow, on_exit: Callable[[], None]) -> None:

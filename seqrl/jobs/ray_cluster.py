@@ -35,7 +35,7 @@ import psutil
 from seqrl.files import atomic_write_text
 from seqrl.jobs.backend import COMPUTING, python_path
 from seqrl.jobs.process import ProcessIdentity
-from seqrl.jobs.queue import processors
+from seqrl.processors import processors
 from seqrl.store.base import default_home
 
 ADDRESS_VARIABLE = "SEQRL_RAY_ADDRESS"
@@ -43,7 +43,9 @@ NAMESPACE = "seqrl"
 _MOST_STARTING_S, _MOST_STOPPING_S, _MOST_KNOCKING_S = 60.0, 10.0, 5.0
 _OBJECT_STORE_BYTES = 2**28
 _FOLDER_PREFIX, _ADDRESS_NAME, _LEAD = "seqrl-ray-", "address", "lead"
-_connecting = threading.Lock()
+_connecting = threading.RLock()
+_attached: list[str] = []
+"""The address that this process is connected to, as it was asked for: Ray may call the same place by another name."""
 
 
 def check_installed() -> None:
@@ -89,11 +91,29 @@ def connect(home: Path, start: bool = True) -> Any:
         import ray
 
         if ray.is_initialized():
-            if ray.get_runtime_context().gcs_address == address:
+            if _attached == [address]:
                 return ray
             ray.shutdown()
         _attach(ray, address)
+        _attached[:] = [address]
         return ray
+
+
+@contextmanager
+def borrowed(home: Path, start: bool = True) -> Iterator[Any]:
+    """Like `connect`, for a moment: a connection that was not there before is closed again.
+
+    Ray ends a process a minute after the cluster that it is connected to has gone. A server must not end so.
+    """
+    with _connecting:
+        kept = list(_attached)
+        ray = connect(home, start)
+        try:
+            yield ray
+        finally:
+            if ray is not None and not kept:
+                ray.shutdown()
+                _attached.clear()
 
 
 def worker_variables() -> dict[str, str]:

@@ -89,8 +89,7 @@ class FanOut:
                 while waiting and len(running) < most:
                     piece, tries = waiting.popleft()
                     running[task.remote(piece.model_dump_json(), *files[piece.run])] = (piece, tries)
-                ready, _ = ray.wait(list(running), timeout=_LOOK_EVERY_S)
-                for reference in ready:
+                for reference in self._ended(list(running)):
                     piece, tries = running.pop(reference)
                     records = self._collect(reference, piece, tries)
                     if records is None:
@@ -102,6 +101,13 @@ class FanOut:
         finally:
             for reference in running:
                 ray.cancel(reference)
+
+    def _ended(self, references: list[Any]) -> list[Any]:
+        """The tasks that have ended, all of them; waits a moment for the first."""
+        ready, others = self.ray.wait(references, timeout=_LOOK_EVERY_S)
+        if ready and others:
+            ready = ready + self.ray.wait(others, num_returns=len(others), timeout=0)[0]
+        return list(ready)
 
     def _tell(self) -> None:
         workers = f"{self.workers} worker" + ("s" if self.workers > 1 else "")
