@@ -78,29 +78,30 @@ class FanOut:
                     yield sorted(pending.pop(point), key=lambda record: record.episode)
 
     def _results(self, pieces: Sequence[ReturnPiece | BeamPiece]) -> Iterator[list[EpisodeRecord]]:
+        """The episodes of every piece, in the order in which they are measured.
+
+        When the sweep stops, tasks on their way are left alone: they end with the job's process. Cancelling a thousand
+        of them while some ended was seen to crash Ray 2.60 in the process that asked.
+        """
         ray, context = self.ray, self.context
         task = ray.remote(measure).options(num_cpus=1, max_retries=0, scheduling_strategy="SPREAD")
         files = {run: tuple(map(ray.put, parts)) for run, parts in self._files.items()}
         waiting = deque((piece, 0) for piece in pieces)
         running: dict[Any, tuple[ReturnPiece | BeamPiece, int]] = {}
         most = self._allowed() or _QUEUED_A_WORKER * self.workers
-        try:
-            while (waiting or running) and not context.should_stop():
-                while waiting and len(running) < most:
-                    piece, tries = waiting.popleft()
-                    running[task.remote(piece.model_dump_json(), *files[piece.run])] = (piece, tries)
-                for reference in self._ended(list(running)):
-                    piece, tries = running.pop(reference)
-                    records = self._collect(reference, piece, tries)
-                    if records is None:
-                        waiting.appendleft((piece, tries + 1))
-                    else:
-                        self._finished += len(records)
-                        yield records
-                self._tell()
-        finally:
-            for reference in running:
-                ray.cancel(reference)
+        while (waiting or running) and not context.should_stop():
+            while waiting and len(running) < most:
+                piece, tries = waiting.popleft()
+                running[task.remote(piece.model_dump_json(), *files[piece.run])] = (piece, tries)
+            for reference in self._ended(list(running)):
+                piece, tries = running.pop(reference)
+                records = self._collect(reference, piece, tries)
+                if records is None:
+                    waiting.appendleft((piece, tries + 1))
+                else:
+                    self._finished += len(records)
+                    yield records
+            self._tell()
 
     def _ended(self, references: list[Any]) -> list[Any]:
         """The tasks that have ended, all of them; waits a moment for the first."""
