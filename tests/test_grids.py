@@ -32,6 +32,8 @@ def test_nothing_is_queued_if_one_run_cannot_be_trained(tiny):
         (grid(name="demo/ctx"), "read-only"),
     ):
         with pytest.raises(ValueError, match=sentence):
+            grids.plan(tiny, spec)
+        with pytest.raises(ValueError, match=sentence):
             grids.submit(tiny, spec, Nowhere())
     tiny.add_run(run_spec("ctx-cl5-seed1"), tiny.dataset("tiny").facts)
     with pytest.raises(ValueError, match="a run named ctx-cl5-seed1 exists already outside of the grid"):
@@ -75,9 +77,10 @@ def test_a_whole_grid_is_stopped_and_resumed(tiny):
 
 def test_a_running_one_is_stopped_too_and_none_that_waits_takes_its_place(tiny):
     grids.submit(tiny, grid(steps=100_000), jobs.LocalBackend())
-    assert grids.states(tiny.grid_runs("ctx"))["running"] >= 1
+    running = grids.states(tiny.grid_runs("ctx"))["running"]
     grids.cancel(tiny, "ctx", wait=True)
     assert grids.states(tiny.grid_runs("ctx")) == {"cancelled": 4}
+    assert [row.started is not None for row in tiny.grid_runs("ctx")].count(True) == running
 
 
 def test_a_grid_changes_no_bits(tiny):

@@ -143,7 +143,7 @@ def test_more_values_of_a_grid_train_only_what_is_missing(home, waiting):
     grid = store.grid("ctx")
     app = open_page("train", **more_query(grid, store.grid_runs("ctx")[0]))
     assert not app.error and "nothing is left to train" in app.info[0].value
-    assert app.text_input(key="grid.name.ctx").value == "ctx"
+    assert app.text_input(key="grid.name.ctx").value == "ctx" and app.button(key="grid.submit").disabled
     app.text_input(key="values.model.context_length").set_value("1, 5, 10").run()
     assert "12 runs, 8 of which are there already" in said(app)
     assert app.button(key="grid.submit").label == "Train 4 runs"

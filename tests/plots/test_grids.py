@@ -76,11 +76,17 @@ def test_one_setting_has_one_line_without_a_label():
 
 def test_further_results_stand_before_the_last_and_may_be_missing():
     table = pd.DataFrame(
-        {"rate": [1e-4, 1e-3, 1e-2], "error": [np.nan, 20.0, 30.0], "none": [np.nan] * 3, "loss": [0.3, 0.2, 0.1]},
+        {
+            "rate": [1e-4, 1e-3, 1e-2],
+            "error": [np.nan, 20.0, 30.0],
+            "none": [np.nan] * 3,
+            "flat": [np.nan, 5.0, 5.0],
+            "loss": [0.3, 0.2, 0.1],
+        },
         index=list("abc"),
     )
-    info = parallel_runs_info(table, "loss", lower_is_better=True, also=("error", "none"), noun="combination")
-    assert [dimension.name for dimension in info.dimensions] == ["rate", "error", "loss"] and info.settings == 1
+    info = parallel_runs_info(table, "loss", lower_is_better=True, also=("error", "none", "flat"), noun="combination")
+    assert [dimension.name for dimension in info.dimensions] == ["rate", "error", "flat", "loss"] and info.settings == 1
     assert "The loss of 3 combinations lies at" in sentence(info) and "they differ in 1 setting." in sentence(info)
-    heights = {trace.name: trace.y[1] for trace in parallel_runs(info).data}
-    assert np.isnan(heights["a"]) and (heights["b"], heights["c"]) == (0, 1)
+    heights = {trace.name: trace.y[1:3] for trace in parallel_runs(info).data}
+    assert np.isnan(heights["a"]).all() and (heights["b"], heights["c"]) == ((0, 0.5), (1, 0.5))
