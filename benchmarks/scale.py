@@ -8,7 +8,8 @@ a task and on an episode; how long a new worker takes to answer; the same sweep 
 
 Simulated (`simulate`), and assumed for it:
 
-* All workers have the measured core; a piece takes what one of as many episodes took here, drawn from those measured.
+* All workers have the measured core; a piece takes what one of the nearest measured size took, drawn from those and
+  in proportion to the sizes.
 * The sweep's process does one thing at a time: hand out a task, or take in and write the episodes of one that ended.
   Nothing is handed out ahead (the real one keeps a second task ready for every worker), so waiting is overestimated.
 * A message takes `LATENCY_S`; nodes of `WORKERS_A_NODE` workers fetch the checkpoint one after the other, at
