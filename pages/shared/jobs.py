@@ -150,10 +150,11 @@ def queue() -> None:
 
 
 def _queue_line(what: str, state: str, held: Sequence[JobRow], key: str) -> None:
-    line, stop = st.columns([5, 1], vertical_alignment="center")
     icon, word = STATES[state]
-    line.markdown(f"{icon} {what} · {word}")
-    if stop.button("Stop", key=f"queue.stop.{key}", icon=":material/stop:", type="tertiary"):
+    with st.container(horizontal=True, vertical_alignment="center", wrap=False):
+        st.markdown(f"{icon} {what} · {word}", width="stretch")
+        stopped = st.button("Stop", key=f"queue.stop.{key}", icon=":material/stop:", type="tertiary")
+    if stopped:
         for job in reversed(held):
             stop_job(job.id)
         st.rerun(scope="fragment")
