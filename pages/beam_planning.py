@@ -3,6 +3,7 @@
 import pandas as pd
 import streamlit as st
 
+from pages.shared.archive import archive_sweep_button, archived_sweeps
 from pages.shared.charts import chart
 from pages.shared.episode_choice import beam_cell_name, cell_names, to_the_lab
 from pages.shared.episode_view import episode_player
@@ -62,11 +63,12 @@ if not known:
             "pages/train.py",
             {"model": "TT"},
         )
+    archived_sweeps(store, "sweep_beam")
     st.stop()
 
 
 with controls().container(horizontal=True, vertical_alignment="bottom"):
-    start_with("beams", newest(known))
+    start_with("beams", newest(known), known)
     name = st.selectbox("Sweep", known, index=None, key="beams", bind="query-params", width=300) or known[0]
     sweep = store.sweep(name)
     show_episodes = st.toggle("Single episodes", True, key="beam.dots", bind="query-params")
@@ -201,3 +203,5 @@ if not presenting():
         csv_button(episodes, f"{name}-episodes", "Episodes as CSV")
         json_button(sweep.spec, f"{name}-spec", "Spec as JSON")
         report_button(store, name)
+        archive_sweep_button(store, sweep, "beams")
+    archived_sweeps(store, "sweep_beam")

@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from pages.shared.archive import restorable
 from pages.shared.dataset_export import export
 from pages.shared.dataset_form import new_dataset
 from pages.shared.dataset_sources import SOURCES, started
@@ -91,12 +92,8 @@ def archive() -> None:
     rows = store.datasets(archived=True)
     if not rows:
         st.info("Nothing is archived. Archived datasets are hidden, not destroyed.", icon=":material/archive:")
-    for row in rows:
-        told, button = st.columns([5, 1], vertical_alignment="center")
-        told.markdown(f"**{row.name}** · {count(row.facts.episodes, 'episode') if row.facts else row.state}")
-        if button.button("Restore", icon=":material/unarchive:", key=f"restore.{row.name}"):
-            store.restore_dataset(row.name)
-            st.rerun()
+    told = [(row.name, count(row.facts.episodes, "episode") if row.facts else row.state) for row in rows]
+    restorable(told, store.restore_dataset)
 
 
 def build() -> None:

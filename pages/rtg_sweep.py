@@ -4,6 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from pages.shared.archive import archive_sweep_button, archived_sweeps
 from pages.shared.charts import chart
 from pages.shared.episode_choice import to_the_lab
 from pages.shared.episode_view import episode_player
@@ -77,6 +78,7 @@ if not known:
             "Train a model",
             "pages/train.py",
         )
+    archived_sweeps(store, "sweep_rtg")
     st.stop()
 
 
@@ -85,7 +87,7 @@ with controls().container(horizontal=True, vertical_alignment="bottom"):
     if first.startswith("demo/"):  # the one that compares most kinds of model
         kinds = {row.name: row.spec.model.kind for row in trained}
         first = max(sweeps, key=lambda row: len({kinds.get(run) for run in row.spec.runs} - {None})).name
-    start_with("sweep", first)
+    start_with("sweep", first, known)
     name = st.selectbox("Sweep", known, index=None, key="sweep", bind="query-params", width=250) or known[0]
     sweep = store.sweep(name)
     reference = normalisation(store, sweep)
@@ -326,3 +328,5 @@ if not presenting():
         csv_button(data.episodes, f"{name}-episodes", "Episodes as CSV")
         json_button(sweep.spec, f"{name}-spec", "Spec as JSON")
         report_button(store, name)
+        archive_sweep_button(store, sweep, "sweep")
+    archived_sweeps(store, "sweep_rtg")

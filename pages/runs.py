@@ -3,6 +3,7 @@
 import pandas as pd
 import streamlit as st
 
+from pages.shared.archive import folded
 from pages.shared.charts import chart
 from pages.shared.exports import csv_button
 from pages.shared.frame import controls, empty_state, heading, open_store, own_first, problems, start_with, style
@@ -10,7 +11,6 @@ from pages.shared.grid_view import grid_view
 from pages.shared.jobs import STATES, ago
 from pages.shared.run_exchange import import_form
 from pages.shared.run_view import (
-    archive,
     detail,
     differences,
     matches,
@@ -38,7 +38,7 @@ if not runs:
         "pages/train.py",
     )
     import_form(store)
-    archive(store)
+    folded(store.runs(archived=True), "run", store.restore_run)
     st.stop()
 
 found_grids = store.grids()
@@ -56,7 +56,7 @@ if found_grids:
     )
     if view == "Grids":
         grid_view(store, found_grids, MOST_PICKED)
-        archive(store)
+        folded(store.runs(archived=True), "run", store.restore_run)
         st.stop()
 
 names = [row.name for row in runs]
@@ -202,4 +202,4 @@ settings_and_results(runs, kinds, chosen[0] if chosen else None)
 with st.container(horizontal=True, horizontal_alignment="right"):
     csv_button(lambda: table_of(store.runs()).drop(columns="loss"), "runs", "All runs as CSV")
 import_form(store)
-archive(store)
+folded(store.runs(archived=True), "run", store.restore_run)

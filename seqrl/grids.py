@@ -36,7 +36,6 @@ RESULTS = {
 """Column → what it says: the second is the mean distance between what was asked for and achieved, in a sweep."""
 
 _NOT_STARTED = "cancelled before it started"
-_RENAME = "choose another name for the grid"
 
 
 class Submitted(NamedTuple):

@@ -143,6 +143,20 @@ def test_datasets_are_put_away_and_brought_back(tiny, run):
     assert "24 episodes" in run("dataset", "info", "tiny")[1]
 
 
+def test_runs_and_sweeps_are_put_away_and_brought_back(tiny, run):
+    as_json(run("train", "--dataset", "tiny", "--name", "one", "--json", *SMALL))
+    asked = ("--targets", "20", "--episodes", 1, "--decoding", "greedy", "--name", "ask")
+    as_json(run("sweep", "rtg", "--run", "one", *asked, "--json"))
+    for what, name in (("sweep", "ask"), ("run", "one")):
+        assert as_json(run(what, "delete", name, "--json"))["archived"] is True
+        assert name not in [row["name"] for row in as_json(run(what, "list", "--json"))]
+        assert [row["name"] for row in as_json(run(what, "list", "--archived", "--json"))] == [name]
+        assert as_json(run(what, "restore", name, "--json"))["archived"] is False
+        assert name in [row["name"] for row in as_json(run(what, "list", "--json"))]
+    code, _, err = run("sweep", "delete", "asks")
+    assert code == 1 and "did you mean ask" in err
+
+
 def test_targets_span_the_data_when_none_are_given(tiny, run):
     as_json(run("train", "--dataset", "tiny", "--name", "run", "--json", *SMALL))
     result = as_json(run("sweep", "rtg", "--run", "run", "--episodes", 1, "--decoding", "sampled", "--json"))

@@ -39,10 +39,8 @@ def test_runs_are_listed_with_their_grids(tiny, run):
     as_json(run("train", "--dataset", "tiny", "--name", "alone", *SMALL, "--json"))
     as_json(run(*GRID, "--seeds", 2, "--json"))
     listed = as_json(run("run", "list", "--json"))
-    assert [grid["name"] for grid in listed["grids"]] == ["ctx"]
-    assert [row["name"] for row in listed["grids"][0]["runs"]] == ["ctx-seed0", "ctx-seed1"]
-    own = [row["name"] for row in listed["runs"] if not row["name"].startswith("demo/")]
-    assert own == ["alone"]
+    own = [(row["name"], row["grid"]) for row in listed if not row["name"].startswith("demo/")]
+    assert own == [("alone", None), ("ctx-seed1", "ctx"), ("ctx-seed0", "ctx")]
     lines = run("run", "list")[1].splitlines()
     assert [line.split()[0] for line in lines if "ctx" in line] == ["ctx-seed1", "ctx-seed0"]
 

@@ -13,7 +13,7 @@ import streamlit as st
 from pages.shared.charts import chart
 from pages.shared.exports import csv_button, json_button
 from pages.shared.frame import controls, link_to, start_with, style
-from pages.shared.jobs import STATES, ago, log, stop_job
+from pages.shared.jobs import STATES, log, stop_job
 from pages.shared.run_exchange import export
 from pages.shared.sweep_view import kind_of
 from seqrl import jobs, plots
@@ -241,17 +241,3 @@ def differences(rows: Sequence[RunRow]) -> None:
         shown = shown.reset_index(names="setting")
         st.dataframe(shown, hide_index=True, alt="Settings in which the shown runs differ")
         csv_button(shown, "runs-differences")
-
-
-def archive(store: Store) -> None:
-    """Runs that were put away, and the way back."""
-    rows = store.runs(archived=True)
-    if not rows:
-        return
-    with st.expander(f"Archive: {count(len(rows), 'run')}", icon=":material/archive:"):
-        for row in rows:
-            told, button = st.columns([5, 1], vertical_alignment="center")
-            told.markdown(f"**{row.name}** · {ago(row.created)}")
-            if button.button("Restore", icon=":material/unarchive:", key=f"restore.{row.name}"):
-                store.restore_run(row.name)
-                st.rerun()

@@ -194,11 +194,31 @@ def split(
 
 
 @runs.command("list")
-def list_runs(context: typer.Context, as_json: AsJson = False) -> None:
+def list_runs(
+    context: typer.Context,
+    archived: Annotated[bool, typer.Option(help="Those that were deleted.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """List the runs, those of a grid together."""
     here = session(context)
     jobs.reconcile(here.store)
-    show_runs(here, as_json)
+    show_runs(here, as_json, archived)
+
+
+@runs.command("delete")
+def delete_run(context: typer.Context, name: str, as_json: AsJson = False) -> None:
+    """Put a run into the archive; nothing is destroyed."""
+    store = session(context).store
+    store.archive_run(name)
+    show(run_values(store.run(name)), as_json, f"{name} is in the archive; bring it back with run restore {name}")
+
+
+@runs.command("restore")
+def restore_run(context: typer.Context, name: str, as_json: AsJson = False) -> None:
+    """Bring a run back from the archive."""
+    store = session(context).store
+    store.restore_run(name)
+    show(run_values(store.run(name)), as_json, f"{name} is back")
 
 
 @runs.command("import")

@@ -139,17 +139,14 @@ def resume(context: typer.Context, name: GridName, detach: Detach = False, as_js
     follow(here, name, as_json=as_json)
 
 
-def show_runs(here: Session, as_json: bool) -> None:
+def show_runs(here: Session, as_json: bool, archived: bool) -> None:
     """Print the runs, those of a grid together."""
-    rows, found = here.store.runs(), here.store.grids()
-    if as_json:
-        of_grids = [grid_values(here, row.name) for row in found]
-        show({"grids": of_grids, "runs": [run_values(row) for row in rows if row.grid is None]}, True, "")
-        return
-    order = {row.name: place for place, row in enumerate(found)}
+    order = {row.name: place for place, row in enumerate(here.store.grids())}
+    rows = here.store.runs(archived)
     grouped = sorted(rows, key=lambda row: (row.grid is not None, order.get(row.grid or "", 0)))
     told = [run_values(row) | {"progress": row.step / max(1, row.steps)} for row in grouped]
-    show_table(told, False, ("name", "state", "progress", "best_value", "grid"), empty="no runs yet")
+    empty = "the archive is empty" if archived else "no runs yet"
+    show_table(told, as_json, ("name", "state", "progress", "best_value", "grid"), empty=empty)
 
 
 def grid_values(here: Session, name: str) -> dict[str, Any]:

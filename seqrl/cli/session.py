@@ -156,6 +156,6 @@ def job_values(job: JobRow) -> dict[str, Any]:
 
 def run_values(run: RunRow) -> dict[str, Any]:
     """A run as plain values."""
-    fields = ("name", "grid", "state", "step", "steps", "best_value", "message", "job_id")
+    fields = ("name", "grid", "state", "archived", "step", "steps", "best_value", "message", "job_id")
     times = ("created", "started", "finished")
     return {field: getattr(run, field) for field in (*fields, *times)} | {"spec": run.spec.model_dump(mode="json")}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from seqrl import calibration
-from seqrl.cli.session import AsJson, Detach, Seed, Session, session, show_table
+from seqrl.cli.session import AsJson, Detach, Seed, Session, session, show, show_table
 from seqrl.config import (
     BeamSweepJob,
     BeamSweepSpec,
@@ -21,7 +21,7 @@ from seqrl.config import (
     takes_target,
 )
 from seqrl.registry import environment_row
-from seqrl.store import JobRow
+from seqrl.store import JobRow, SweepRow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,20 +133,43 @@ def beam(
 
 
 @app.command("list")
-def list_(context: typer.Context, as_json: AsJson = False) -> None:
+def list_(
+    context: typer.Context,
+    archived: Annotated[bool, typer.Option(help="Those that were deleted.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """List the sweeps."""
-    rows = [
-        {
-            "name": row.name,
-            "kind": row.kind,
-            "state": row.state,
-            "progress": row.progress,
-            "runs": list(row.spec.runs),
-            "job_id": row.job_id,
-        }
-        for row in session(context).store.sweeps()
-    ]
-    show_table(rows, as_json, ("name", "kind", "state", "progress", "runs"), empty="no sweeps yet")
+    rows = [_values(row) for row in session(context).store.sweeps(archived)]
+    empty = "the archive is empty" if archived else "no sweeps yet"
+    show_table(rows, as_json, ("name", "kind", "state", "progress", "runs"), empty=empty)
+
+
+@app.command("delete")
+def delete(context: typer.Context, name: str, as_json: AsJson = False) -> None:
+    """Put a sweep into the archive; nothing is destroyed."""
+    store = session(context).store
+    store.archive_sweep(name)
+    show(_values(store.sweep(name)), as_json, f"{name} is in the archive; bring it back with sweep restore {name}")
+
+
+@app.command("restore")
+def restore(context: typer.Context, name: str, as_json: AsJson = False) -> None:
+    """Bring a sweep back from the archive."""
+    store = session(context).store
+    store.restore_sweep(name)
+    show(_values(store.sweep(name)), as_json, f"{name} is back")
+
+
+def _values(row: SweepRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "state": row.state,
+        "progress": row.progress,
+        "runs": list(row.spec.runs),
+        "job_id": row.job_id,
+        "archived": row.archived,
+    }
 
 
 def beam_points(here: Session, spec: BeamSweepSpec) -> list[dict[str, Any]]:

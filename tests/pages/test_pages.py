@@ -167,6 +167,23 @@ def test_a_sweep_opens_at_the_middle_target(home):
     assert len(app.selectbox(key="episode").options) == 4
 
 
+@pytest.mark.parametrize(
+    ("page", "key", "sweep"),
+    [("rtg_sweep", "sweep", SWEEP), ("beam_planning", "beams", BEAMS)],
+)
+def test_a_sweep_is_put_away_and_brought_back(home, page, key, sweep):
+    store = fill(home)
+    add_planner(store)
+    app = open_page(page)
+    app.button(key=f"{key}.archive").click().run()
+    assert sweep not in [row.name for row in store.sweeps()]
+    assert not app.exception and not app.error
+    app = open_page(page)
+    app.button(key=f"restore.{sweep}").click().run()
+    assert sweep in [row.name for row in store.sweeps()]
+    assert app.selectbox(key=key).value == sweep
+
+
 def test_trained_and_bundled_policies_can_play(home):
     store = Store(home)
     store.add_policy(PolicySpec(name="run", environment="HalfCheetah-v5"))
