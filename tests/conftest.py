@@ -25,13 +25,15 @@ from tests.specs import dataset_spec
 CHROMIUM = next((path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).is_file()), None)
 
 
+WAITED = ["TimeoutError", "Locator expected", "Page expected", "strict mode violation"]
+"""How a journey fails that met a page while it was drawn anew: something is late, or there twice for a moment."""
+
+
 def pytest_collection_modifyitems(items):
-    """What waits for Chromium is tried once more when the wait was too long; the summary tells which test that was."""
+    """Journeys that fail so are tried once more; the summary tells which."""
     for item in items:
         if "browser" in item.keywords:
-            item.add_marker(
-                pytest.mark.flaky(reruns=1, only_rerun=["TimeoutError", "Locator expected", "Page expected"])
-            )
+            item.add_marker(pytest.mark.flaky(reruns=1, only_rerun=WAITED))
 
 
 @pytest.fixture(scope="session")

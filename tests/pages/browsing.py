@@ -24,8 +24,9 @@ def visit(page, server, path):
 
 
 def fill_number(page, label, value):
-    """Type a number and leave the field."""
+    """Type a number and leave the field, once one that the page drew before is gone."""
     field = page.get_by_label(label, exact=True)
+    expect(field).to_have_count(1)
     field.fill(str(value))
     field.press("Enter")
 
