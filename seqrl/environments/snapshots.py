@@ -7,7 +7,7 @@ environments, made by ``python -m seqrl policy train`` and ``python -m seqrl pol
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -180,8 +180,3 @@ def bundled_controller(policy: str, facts: EnvironmentFacts) -> SnapshotControll
         known = ", ".join(BUNDLED_PREFIX + name for name in sorted(found)) or "random"
         raise ValueError(f"there is no policy {policy!r} for {facts.environment}; choose from {known}")
     return SnapshotController([load_snapshot(found[quality])], facts)
-
-
-def as_metadata(snapshot: Snapshot) -> Mapping[str, Any]:
-    """What a list shows of a snapshot."""
-    return {"environment": snapshot.environment, "step": snapshot.step, "mean_return": snapshot.mean_return}

@@ -24,7 +24,6 @@ from seqrl.config import (
 from seqrl.registry.environments import ENVIRONMENTS
 from seqrl.registry.models import MODELS
 
-PREFIX = "demo/"
 CONTEXT_LENGTHS = (1, 5, 10, 20)
 CONTEXT_SEEDS = (0, 1, 2)
 

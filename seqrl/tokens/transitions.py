@@ -232,10 +232,6 @@ class TransitionTokenizer:
         """(..., action tokens) → actions as the environment takes them."""
         return self.layout.flatten_actions(self.bins.decode(tokens, self.layout.action))
 
-    def decode_rewards(self, tokens: np.ndarray) -> np.ndarray:
-        """(...,) → (...,) float64."""
-        return self.bins.decode(np.asarray(tokens)[..., None], [self.layout.reward])[..., 0]
-
     def arrays(self) -> dict[str, np.ndarray]:
         """What a checkpoint has to keep; `from_arrays` is the way back."""
         return {
