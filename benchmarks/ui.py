@@ -265,7 +265,7 @@ def _controls(screen: Screen) -> list[float]:
     screen.open("datasets?dataset=demo/cartpole")
     for view, chart in (
         ("Lengths", "Histogram of episode"),
-        ("Percentiles", "Percentiles"),
+        ("Percentiles", "Returns by percentile"),
         ("Returns", "Histogram of"),
     ):
         screen.settle()
