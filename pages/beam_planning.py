@@ -203,5 +203,5 @@ if not presenting():
         csv_button(episodes, f"{name}-episodes", "Episodes as CSV")
         json_button(sweep.spec, f"{name}-spec", "Spec as JSON")
         report_button(store, name)
-        archive_sweep_button(store, sweep, "beams")
+        archive_sweep_button(store, sweep)
     archived_sweeps(store, "sweep_beam")

@@ -328,5 +328,5 @@ if not presenting():
         csv_button(data.episodes, f"{name}-episodes", "Episodes as CSV")
         json_button(sweep.spec, f"{name}-spec", "Spec as JSON")
         report_button(store, name)
-        archive_sweep_button(store, sweep, "sweep")
+        archive_sweep_button(store, sweep)
     archived_sweeps(store, "sweep_rtg")

@@ -39,26 +39,12 @@ def archived_sweeps(store: Store, kind: str) -> None:
     folded([row for row in store.sweeps(archived=True) if row.kind == kind], "sweep", store.restore_sweep)
 
 
-def archive_sweep_button(store: Store, row: SweepRow, key: str) -> None:
-    """Puts a sweep away, unless it is bundled or still grows.
-
-    Args:
-        store: where it is.
-        row: the sweep.
-        key: of the widget that chose it.
-    """
-
-    def put_away() -> None:
-        """Archive it, and let the page show another one."""
+def archive_sweep_button(store: Store, row: SweepRow) -> None:
+    """Puts a sweep away, unless it is bundled or still grows; the page then says so and shows another one."""
+    if store.bundled(row.name) or row.state in ACTIVE_STATES:
+        return
+    if st.button(
+        "Archive", icon=":material/archive:", key="sweep.archive", type="tertiary", help="Hidden, not destroyed."
+    ):
         store.archive_sweep(row.name)
-        st.session_state[key] = None
-
-    if not store.bundled(row.name) and row.state not in ACTIVE_STATES:
-        st.button(
-            "Archive",
-            icon=":material/archive:",
-            key=f"{key}.archive",
-            type="tertiary",
-            help="Hidden, not destroyed.",
-            on_click=put_away,
-        )
+        st.rerun()

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from seqrl.cli.archive import Archived, add_archive
 from seqrl.cli.session import AsJson, Detach, Seed, session, show, show_table
 from seqrl.config import BehaviourSpec, DatasetJob, DatasetSpec, apply_overrides, parse_mix, policy_reference
 from seqrl.registry import EnvironmentRow, environment_row
@@ -78,7 +79,7 @@ def with_policy(row: EnvironmentRow, policy: PolicyRow) -> EnvironmentRow:
 @app.command("list")
 def list_(
     context: typer.Context,
-    archived: Annotated[bool, typer.Option(help="Those that were deleted.")] = False,
+    archived: Archived = False,
     as_json: AsJson = False,
 ) -> None:
     """List the datasets."""
@@ -96,24 +97,13 @@ def info(context: typer.Context, name: str, as_json: AsJson = False) -> None:
     show(values | {"source": dict(row.source)}, as_json, dataset_summary(row))
 
 
-@app.command("delete")
-def delete(context: typer.Context, name: str, as_json: AsJson = False) -> None:
-    """Put a dataset into the archive; nothing is destroyed."""
-    store = session(context).store
-    store.archive_dataset(name)
-    show(
-        dataset_values(store.dataset(name)),
-        as_json,
-        f"{name} is in the archive; bring it back with dataset restore {name}",
-    )
-
-
-@app.command("restore")
-def restore(context: typer.Context, name: str, as_json: AsJson = False) -> None:
-    """Bring a dataset back from the archive."""
-    store: Store = session(context).store
-    store.restore_dataset(name)
-    show(dataset_values(store.dataset(name)), as_json, f"{name} is back")
+add_archive(
+    app,
+    "dataset",
+    Store.archive_dataset,
+    Store.restore_dataset,
+    lambda store, name: dataset_values(store.dataset(name)),
+)
 
 
 def _short(environment: str) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from seqrl import jobs
 from seqrl.cli import datasets
+from seqrl.cli.archive import Archived, add_archive
 from seqrl.cli.grids import show_runs
 from seqrl.cli.session import (
     AsJson,
@@ -39,7 +40,7 @@ from seqrl.config import (
     parse_numbers,
 )
 from seqrl.files import read_capped
-from seqrl.store import JobRow
+from seqrl.store import JobRow, Store
 
 runs = typer.Typer(help="Trained models: a list, and in and out.", no_args_is_help=True)
 evaluations = typer.Typer(help="Measure without an environment.", no_args_is_help=True)
@@ -196,7 +197,7 @@ def split(
 @runs.command("list")
 def list_runs(
     context: typer.Context,
-    archived: Annotated[bool, typer.Option(help="Those that were deleted.")] = False,
+    archived: Archived = False,
     as_json: AsJson = False,
 ) -> None:
     """List the runs, those of a grid together."""
@@ -205,20 +206,7 @@ def list_runs(
     show_runs(here, as_json, archived)
 
 
-@runs.command("delete")
-def delete_run(context: typer.Context, name: str, as_json: AsJson = False) -> None:
-    """Put a run into the archive; nothing is destroyed."""
-    store = session(context).store
-    store.archive_run(name)
-    show(run_values(store.run(name)), as_json, f"{name} is in the archive; bring it back with run restore {name}")
-
-
-@runs.command("restore")
-def restore_run(context: typer.Context, name: str, as_json: AsJson = False) -> None:
-    """Bring a run back from the archive."""
-    store = session(context).store
-    store.restore_run(name)
-    show(run_values(store.run(name)), as_json, f"{name} is back")
+add_archive(runs, "run", Store.archive_run, Store.restore_run, lambda store, name: run_values(store.run(name)))
 
 
 @runs.command("import")

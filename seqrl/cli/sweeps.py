@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from seqrl import calibration
-from seqrl.cli.session import AsJson, Detach, Seed, Session, session, show, show_table
+from seqrl.cli.archive import Archived, add_archive
+from seqrl.cli.session import AsJson, Detach, Seed, Session, session, show_table
 from seqrl.config import (
     BeamSweepJob,
     BeamSweepSpec,
@@ -21,7 +22,7 @@ from seqrl.config import (
     takes_target,
 )
 from seqrl.registry import environment_row
-from seqrl.store import JobRow, SweepRow
+from seqrl.store import JobRow, Store, SweepRow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,7 +136,7 @@ def beam(
 @app.command("list")
 def list_(
     context: typer.Context,
-    archived: Annotated[bool, typer.Option(help="Those that were deleted.")] = False,
+    archived: Archived = False,
     as_json: AsJson = False,
 ) -> None:
     """List the sweeps."""
@@ -144,20 +145,7 @@ def list_(
     show_table(rows, as_json, ("name", "kind", "state", "progress", "runs"), empty=empty)
 
 
-@app.command("delete")
-def delete(context: typer.Context, name: str, as_json: AsJson = False) -> None:
-    """Put a sweep into the archive; nothing is destroyed."""
-    store = session(context).store
-    store.archive_sweep(name)
-    show(_values(store.sweep(name)), as_json, f"{name} is in the archive; bring it back with sweep restore {name}")
-
-
-@app.command("restore")
-def restore(context: typer.Context, name: str, as_json: AsJson = False) -> None:
-    """Bring a sweep back from the archive."""
-    store = session(context).store
-    store.restore_sweep(name)
-    show(_values(store.sweep(name)), as_json, f"{name} is back")
+add_archive(app, "sweep", Store.archive_sweep, Store.restore_sweep, lambda store, name: _values(store.sweep(name)))
 
 
 def _values(row: SweepRow) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Set
+from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Annotated, Literal
 
@@ -101,6 +101,7 @@ def digest(about_json: bytes, weights: bytes) -> str:
     return hashlib.sha256(hashlib.sha256(about_json).digest() + hashlib.sha256(weights).digest()).hexdigest()
 
 
+@cache
 def versions() -> dict[str, str]:
     """What must be the same everywhere for the same spec to give the same record."""
     return {"seqrl": seqrl.__version__} | {name: version(name) for name in ("torch", "numpy", "gymnasium")}
@@ -110,7 +111,7 @@ def return_pieces(
     spec: ReturnSweepSpec,
     runs: Mapping[str, tuple[RunSpec, DatasetFacts]],
     checkpoints: Mapping[str, str],
-    done: Collection[tuple[str, str, float | None]],
+    done: Set[tuple[str, str, float | None]],
     workers: int,
 ) -> Iterator[ReturnPiece]:
     """Cut what is left of a return sweep.
@@ -122,7 +123,7 @@ def return_pieces(
         done: (run, decoding, target) of points that are measured already.
         workers: how many measure at once; the cuts depend on it, the records do not.
     """
-    cells = [cell for cell in sweep_cells(spec, runs) if tuple(cell) not in set(done)]
+    cells = [cell for cell in sweep_cells(spec, runs) if tuple(cell) not in done]
     for run, group in itertools.groupby(cells, lambda cell: cell.run):
         own = [(cell, episode) for cell in group for episode in range(spec.episodes)]
         rows = rows_of_a_piece(len(own), workers, largest_chunk(*runs[run]))
@@ -153,11 +154,11 @@ def rows_of_a_piece(episodes: int, workers: int, largest: int) -> int:
 
 
 def beam_pieces(
-    spec: BeamSweepSpec, checkpoints: Mapping[str, str], done: Collection[tuple[str, int, int]]
+    spec: BeamSweepSpec, checkpoints: Mapping[str, str], done: Set[tuple[str, int, int]]
 ) -> Iterator[BeamPiece]:
     """Cut what is left of a beam sweep; see `return_pieces`."""
     for cell in beam_cells(spec):
-        if tuple(cell) in set(done):
+        if tuple(cell) in done:
             continue
         for chunk in planned_together(spec):
             yield BeamPiece(

@@ -43,6 +43,14 @@ def with_sweep(tiny):
     return tiny
 
 
+def test_a_table_without_episodes_has_the_types_of_one_with_episodes(with_sweep):
+    empty = with_sweep.sweep_episodes("ask")
+    with_sweep.append_episodes("ask", RECORDS[:1])
+    some = with_sweep.sweep_episodes("ask")
+    assert empty.dtypes.equals(some[empty.columns].dtypes)
+    assert len(empty) == 0 and len(some) == 1
+
+
 def assert_same(store, records):
     table = store.sweep_episodes("ask")
     assert table["episode_id"].tolist() == list(range(len(records)))
