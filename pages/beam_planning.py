@@ -67,8 +67,8 @@ if not known:
     st.stop()
 
 
+start_with("beams", newest(known), known)
 with controls().container(horizontal=True, vertical_alignment="bottom"):
-    start_with("beams", newest(known), known)
     name = st.selectbox("Sweep", known, index=None, key="beams", bind="query-params", width=300) or known[0]
     sweep = store.sweep(name)
     show_episodes = st.toggle("Single episodes", True, key="beam.dots", bind="query-params")

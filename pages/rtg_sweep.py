@@ -82,12 +82,12 @@ if not known:
     st.stop()
 
 
+first = newest(known)
+if first.startswith("demo/"):  # the one that compares most kinds of model
+    kinds = {row.name: row.spec.model.kind for row in trained}
+    first = max(sweeps, key=lambda row: len({kinds.get(run) for run in row.spec.runs} - {None})).name
+start_with("sweep", first, known)
 with controls().container(horizontal=True, vertical_alignment="bottom"):
-    first = newest(known)
-    if first.startswith("demo/"):  # the one that compares most kinds of model
-        kinds = {row.name: row.spec.model.kind for row in trained}
-        first = max(sweeps, key=lambda row: len({kinds.get(run) for run in row.spec.runs} - {None})).name
-    start_with("sweep", first, known)
     name = st.selectbox("Sweep", known, index=None, key="sweep", bind="query-params", width=250) or known[0]
     sweep = store.sweep(name)
     reference = normalisation(store, sweep)
