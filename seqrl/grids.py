@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from seqrl import jobs
-from seqrl.calibration import bootstrap_interval, summarise
+from seqrl.calibration import bootstrap_interval
 from seqrl.config import GridSpec, RunSpec, TrainJob, check_run, extended, short_settings, short_value, value_at
 from seqrl.config.grids import check_size
 from seqrl.jobs.submission import create_rows, usable_dataset
@@ -262,13 +262,15 @@ def sweeps_of(store: Store, runs: Sequence[RunRow]) -> list[SweepRow]:
     return sorted(found, key=lambda row: (-len(names & set(row.spec.runs)), -row.created))
 
 
-def sweep_results(store: Store, sweep: SweepRow) -> pd.DataFrame:
+def sweep_results(calibration: pd.DataFrame) -> pd.DataFrame:
     """What a sweep says of its runs: `CALIBRATION_ERROR` and `BEST_RETURN`, one row a run, named in the index.
 
     Of actions that were drawn where they were, else of greedy ones; the calibration error is missing where nothing was
     asked for.
+
+    Args:
+        calibration: of the sweep, the second table of `seqrl.calibration.summarise`.
     """
-    _, errors = summarise(store.sweep_episodes(sweep.name), targets=sweep.spec.targets)
-    drawn = errors.sort_values("decoding", ascending=False, kind="stable").drop_duplicates("run").set_index("run")
+    drawn = calibration.sort_values("decoding", ascending=False, kind="stable").drop_duplicates("run").set_index("run")
     table = drawn[["mae", "best"]].astype(float)
     return table.rename(columns={"mae": CALIBRATION_ERROR, "best": BEST_RETURN})

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from seqrl import grids, jobs
-from seqrl.calibration import bootstrap_interval
+from seqrl.calibration import bootstrap_interval, summarise
 from seqrl.config import GridSpec, ReturnSweepJob
 from tests.in_process import InProcess, do
 from tests.specs import run_spec, sweep_spec, train_job
@@ -117,6 +117,11 @@ def test_an_unfinished_grid_and_one_that_varies_only_the_seed_have_tables(tiny):
     assert grids.aggregate(spec, grids.runs_table(spec, [])).empty
 
 
+def results_of(store, sweep):
+    _, calibration = summarise(store.sweep_episodes(sweep.name), targets=sweep.spec.targets)
+    return grids.sweep_results(calibration)
+
+
 def test_a_sweep_over_the_runs_says_how_well_they_follow(tiny):
     spec = grid((1, 5), (0,))
     grids.submit(tiny, spec, InProcess())
@@ -125,7 +130,7 @@ def test_a_sweep_over_the_runs_says_how_well_they_follow(tiny):
     do(tiny, ReturnSweepJob(spec=sweep_spec("all", runs=names)))
     found = grids.sweeps_of(tiny, tiny.grid_runs("ctx"))
     assert [row.name for row in found] == ["all", "one"]
-    results = grids.sweep_results(tiny, found[0])
+    results = results_of(tiny, found[0])
     assert set(results.index) == set(names)
     episodes = tiny.sweep_episodes("all")
     drawn = episodes[(episodes["run"] == names[0]) & (episodes["decoding"] == "sampled")]
@@ -133,5 +138,5 @@ def test_a_sweep_over_the_runs_says_how_well_they_follow(tiny):
     assert results.loc[names[0], grids.BEST_RETURN] == pytest.approx(means.max())
     off = (means - means.index.to_series()).abs().mean()
     assert results.loc[names[0], grids.CALIBRATION_ERROR] == pytest.approx(off)
-    table = grids.runs_table(spec, tiny.grid_runs("ctx"), grids.sweep_results(tiny, found[1]))
+    table = grids.runs_table(spec, tiny.grid_runs("ctx"), results_of(tiny, found[1]))
     assert pd.isna(table.set_index("run").loc[names[1], grids.BEST_RETURN])

@@ -14,7 +14,7 @@ from pages.shared.frame import bound, choose, controls, link_to, problems, start
 from pages.shared.jobs import STATES
 from pages.shared.plain import plain
 from pages.shared.run_view import clone_query
-from pages.shared.sweep_view import kind_of
+from pages.shared.sweep_view import kind_of, measured
 from seqrl import grids, jobs, plots
 from seqrl.config import GridSpec
 from seqrl.plots.format import count, enumerate_words, number, with_interval
@@ -53,7 +53,7 @@ def grid_view(store: Store, rows: Sequence[GridRow], most_compared: int) -> None
         runs = store.grid_runs(name)
         if active and not any(row.state in ACTIVE_STATES for row in runs):
             st.rerun()
-        _results(store, store.grid(name), runs, sweep, result, axis)
+        _results(store.grid(name), runs, sweep, result, axis)
 
     came_of_it()
     _actions(store, store.grid(name), store.grid_runs(name), most_compared)
@@ -112,11 +112,11 @@ def _try(action: Callable[[], object]) -> None:
     st.rerun()
 
 
-def _results(store: Store, grid: GridRow, runs: list[RunRow], sweep: SweepRow | None, result: str, axis: str) -> None:
+def _results(grid: GridRow, runs: list[RunRow], sweep: SweepRow | None, result: str, axis: str) -> None:
     """The two pictures and the table of a grid."""
     spec = grid.spec
-    measured = None if sweep is None else grids.sweep_results(store, sweep)
-    of_runs = grids.runs_table(spec, runs, measured)
+    results = None if sweep is None else grids.sweep_results(measured(sweep).calibration)
+    of_runs = grids.runs_table(spec, runs, results)
     table = grids.aggregate(spec, of_runs)
     about = grids.RESULTS[result]
     if spec.settings:

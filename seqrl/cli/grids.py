@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from seqrl import grids, jobs
+from seqrl import calibration, grids, jobs
 from seqrl.cli.session import AsJson, Detach, Failure, Session, job_values, run_values, session, show, show_table
 from seqrl.config import GridSpec, RunSpec, parse_axis
 from seqrl.files import new_file
@@ -178,7 +178,10 @@ def _tables(here: Session, name: str) -> tuple[Any, Any]:
     """One row a run, and one a combination; with the results of the sweep that measured most of the runs."""
     spec, runs = here.store.grid(name).spec, here.store.grid_runs(name)
     sweep = next(iter(grids.sweeps_of(here.store, runs)), None)
-    measured = None if sweep is None else grids.sweep_results(here.store, sweep)
+    measured = None
+    if sweep is not None:
+        _, errors = calibration.summarise(here.store.sweep_episodes(sweep.name), targets=sweep.spec.targets)
+        measured = grids.sweep_results(errors)
     table = grids.runs_table(spec, runs, measured)
     return table, grids.aggregate(spec, table)
 
