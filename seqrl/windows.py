@@ -6,14 +6,16 @@ attention keeps real steps from seeing padded ones and the loss counts real step
 window; a batch is one strided gather on each column.
 
 Batches are counter-based: batch ``b`` depends on (seed, b) alone, so the position of the sampler is the step number.
+A few batches are gathered at once, as many as stay in a processor's cache: the calls cost more than the copying.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass, fields
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +23,9 @@ from torch import Tensor
 
 from seqrl.mapped import FileWindows, is_large
 from seqrl.store.columns import TAIL_ROWS, Columns
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 def returns_to_go(rewards: np.ndarray, episode_ends: np.ndarray, discount: float = 1.0) -> np.ndarray:
@@ -103,6 +108,18 @@ def top_episodes(achieved_returns: np.ndarray, fraction: float) -> np.ndarray:
 
 BLOCK = 64
 """Batches whose windows are drawn at once."""
+
+GATHERED_BYTES = 2 * 2**20
+"""Batches of up to so many bytes together are gathered at once."""
+
+
+def _power_of_two(number: int) -> int:
+    """The largest power of two up to a number, between 1 and `BLOCK`.
+
+    >>> [_power_of_two(number) for number in (0, 1, 7, 1000)]
+    [1, 1, 4, 64]
+    """
+    return 1 << min(max(number, 1), BLOCK).bit_length() - 1
 
 
 class MemoryWindows:
@@ -205,16 +222,18 @@ class WindowIndex:
         left = self._counts[episode] - windows if len(self._counts) else windows
         return self._places(episode, self.ends[episode] - left)
 
-    def sample(self, count: int, seed: int, batch: int) -> Places:
-        """``count`` windows drawn uniformly; a function of the arguments alone.
+    def sample(self, count: int, seed: int, batch: int, batches: int = 1) -> Places:
+        """``count`` windows drawn uniformly for each of so many batches; a function of the arguments alone.
 
-        Windows are drawn for `BLOCK` batches at once: that takes hardly longer than drawing for one.
+        Windows are drawn for `BLOCK` batches at once: that takes hardly longer than drawing for one. The batches asked
+        for must lie in one block.
         """
         block = (count, seed, batch // BLOCK)
         if block != self._block:
             generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence((seed, 0xBA7C4, batch // BLOCK))))
-            self._block, self._drawn = block, self.locate(generator.integers(len(self), size=(BLOCK, count)))
-        return self._drawn[batch % BLOCK]
+            self._block, self._drawn = block, self.locate(generator.integers(len(self), size=BLOCK * count))
+        first = batch % BLOCK * count
+        return self._drawn[first : first + batches * count]
 
     def tiles(self, length: int) -> Places:
         """Windows that cover every step exactly once."""
@@ -227,21 +246,34 @@ class WindowIndex:
         return Places(episode, start, start - self.starts[episode], self.ends[episode] - start)
 
 
-Batch = TypeVar("Batch")
+Batch = TypeVar("Batch", bound="DataclassInstance")
+
+
+def split_batch(batch: Batch, count: int) -> list[Batch]:
+    """Batches of ``count`` windows each, views of one that holds a multiple of them."""
+    parts = [getattr(batch, item.name).unflatten(0, (-1, count)).unbind() for item in fields(batch)]
+    return [type(batch)(*tensors) for tensors in zip(*parts, strict=True)]
 
 
 class WindowSource(ABC, Generic[Batch]):
     """Batches of the windows of a dataset.
+
+    Args:
+        index: where the windows start.
+        context_length: steps of a window.
+        step_bytes: what a step of a window takes in a batch.
 
     Attributes:
         index: where the windows start.
         context_length: steps of a window.
     """
 
-    def __init__(self, index: WindowIndex, context_length: int) -> None:
+    def __init__(self, index: WindowIndex, context_length: int, step_bytes: int) -> None:
         if context_length > TAIL_ROWS:
             raise ValueError(f"context_length is {context_length}; choose at most {TAIL_ROWS}")
         self.index, self.context_length = index, context_length
+        self._window_bytes = step_bytes * context_length
+        self._gathered: tuple[tuple[int, int, int], list[Batch]] | None = None
         # by the number of steps that are left: which of a window's are real
         self._real = np.arange(context_length) < np.arange(context_length + 1)[:, None]
 
@@ -250,8 +282,19 @@ class WindowSource(ABC, Generic[Batch]):
         return len(self.index)
 
     def sample(self, count: int, seed: int, batch: int) -> Batch:
-        """Batch number ``batch``: ``count`` windows drawn uniformly with replacement."""
-        return self.gather(self.index.sample(count, seed, batch))
+        """Batch number ``batch``: ``count`` windows drawn uniformly with replacement. It is not to be written to."""
+        together = _power_of_two(GATHERED_BYTES // (count * self._window_bytes))
+        block = (count, seed, batch // together)
+        if self._gathered is None or self._gathered[0] != block:
+            places = self.index.sample(count, seed, batch - batch % together, together)
+            self._gathered = block, split_batch(self.gather(places), count)
+        return self._gathered[1][batch % together]
+
+    def of_episodes(self, spans: np.ndarray) -> Self:
+        """The same columns, windows of these episodes only."""
+        other = copy(self)
+        other.index, other._gathered = WindowIndex(spans["start"], spans["end"]), None
+        return other
 
     def cover(self, count: int, limit: int | None = None) -> Iterator[Batch]:
         """Batches of up to ``count`` windows that together hold every step exactly once.
@@ -288,7 +331,8 @@ class Windows(WindowSource[WindowBatch]):
         self, columns: Columns, context_length: int, *, discount: float = 1.0, episodes: np.ndarray | None = None
     ) -> None:
         chosen = columns.spans if episodes is None else columns.spans[episodes]
-        super().__init__(WindowIndex(chosen["start"], chosen["end"]), context_length)
+        step_bytes = sum(column.nbytes // len(column) for column in (columns.observations, columns.actions)) + 4 + 8 + 1
+        super().__init__(WindowIndex(chosen["start"], chosen["end"]), context_length, step_bytes)
         self.returns_to_go = np.zeros(columns.steps + TAIL_ROWS, dtype=np.float32)
         self.returns_to_go[: columns.steps] = returns_to_go(
             columns.rewards[: columns.steps], columns.spans["end"], discount

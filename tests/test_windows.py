@@ -1,4 +1,5 @@
 import doctest
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -153,6 +154,24 @@ def test_a_batch_is_a_function_of_seed_and_number(columns):
     torch.testing.assert_close(again.observations, other.observations, rtol=0, atol=0)
     assert not torch.equal(again.observations, source.sample(8, seed=2, batch=7).observations)
     assert not torch.equal(again.observations, source.sample(8, seed=1, batch=8).observations)
+
+
+@pytest.mark.parametrize("most", [0, 2_000, 2**21])
+def test_batches_gathered_together_are_those_gathered_one_by_one(columns, monkeypatch, most):
+    monkeypatch.setattr(windows, "GATHERED_BYTES", most)
+    source = Windows(columns, K, discount=0.9)
+    for number in (3, 2, 70, 71, 3):
+        batch, alone = source.sample(8, 1, number), source.gather(source.index.sample(8, 1, number))
+        for item in fields(alone):
+            ours, theirs = getattr(batch, item.name), getattr(alone, item.name)
+            assert torch.equal(ours, theirs) and ours.dtype == theirs.dtype and ours.is_contiguous()
+
+
+def test_windows_of_other_episodes_do_not_show_what_was_gathered_before(columns):
+    everything = Windows(columns, K)
+    everything.sample(64, 0, 0)
+    first = everything.of_episodes(columns.spans[:1]).sample(64, 0, 0)
+    assert torch.equal(first.observations, Windows(columns, K, episodes=np.array([0])).sample(64, 0, 0).observations)
 
 
 def test_every_step_is_drawn_equally_often(columns):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +58,6 @@ class TokenWindows(WindowSource[TokenBatch]):
         discount: float,
     ) -> None:
         spans = columns.spans
-        super().__init__(WindowIndex(spans["start"], spans["end"]), context_length)
         self.tokens = dataset_tokens(
             tokenizer,
             columns.observations,
@@ -71,15 +69,13 @@ class TokenWindows(WindowSource[TokenBatch]):
             tail=context_length,
             folder=columns.folder,
         )
+        super().__init__(WindowIndex(spans["start"], spans["end"]), context_length, self.tokens[:1].nbytes + 1)
         self._windows, self._resident = MemoryWindows(self.tokens, context_length), Resident(self.tokens)
         self._spans = spans
 
     def subset(self, episodes: np.ndarray) -> TokenWindows:
         """Windows of some episodes only; the tokens are shared."""
-        chosen = self._spans[episodes]
-        other = copy(self)
-        other.index = WindowIndex(chosen["start"], chosen["end"])
-        return other
+        return self.of_episodes(self._spans[episodes])
 
     def gather(self, places: Places) -> TokenBatch:
         """One gather."""
