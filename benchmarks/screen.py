@@ -6,14 +6,18 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = "/usr/bin/chromium"
+_ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
+_FRESH = ("--no-first-run", "--disable-component-update", "--disable-extensions", "--disable-sync")
+_SETTLED_S = 3.0
 _PATIENCE_MS = 40_000
 _POLL_S = 0.02
 
@@ -74,6 +78,56 @@ class App:
         self._process.wait()
 
 
+class Onlooker:
+    """A browser with a fresh profile, open already, in which nobody looks over the page's shoulder until it stands.
+
+    A browser that is driven by a program notes where every exception was thrown, also those that libraries catch: for
+    plotly.js, whose functions are nested in a single one of 4.8 MB, that takes longer than all the rest of reading it.
+    What a page does first is therefore timed by its own marks, and these are read when it is done.
+    """
+
+    def __enter__(self) -> Self:
+        self._profile = tempfile.TemporaryDirectory(prefix="seqrl-browser-")
+        command = [CHROMIUM, "--headless", "--window-size=1440,900", "--remote-debugging-port=0", *_ARGUMENTS, *_FRESH]
+        command += [f"--user-data-dir={self._profile.name}", "about:blank"]
+        quiet = subprocess.DEVNULL
+        self._process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
+        told = Path(self._profile.name) / "DevToolsActivePort"
+        while not (told.is_file() and told.read_text().count("\n")):
+            time.sleep(_POLL_S)
+        self._door = f"http://127.0.0.1:{told.read_text().split()[0]}"
+        time.sleep(_SETTLED_S)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+        self._profile.cleanup()
+
+    def open(self, address: str) -> None:
+        """Open a page in a tab of its own."""
+        request = urllib.request.Request(f"{self._door}/json/new?{address}", method="PUT")
+        with urllib.request.urlopen(request, timeout=10):
+            pass
+
+    def moments(self, address: str, marks: Sequence[str]) -> list[float]:
+        """When the page at an address first set each of its marks, seconds since the epoch."""
+        from playwright.sync_api import sync_playwright  # of the tests' environment; `make bench` has none
+
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.connect_over_cdp(self._door)
+            page = next(one for one in browser.contexts[0].pages if one.url.startswith(address))
+            told = [
+                page.evaluate(
+                    "mark => performance.timeOrigin + performance.getEntriesByName(mark)[0]?.startTime || null", mark
+                )
+                for mark in marks
+            ]
+            if None in told:
+                raise RuntimeError(f"{address} has not set the marks {marks} yet: {told}")
+            return [moment / 1000 for moment in told]
+
+
 class Screen:
     """A browser with a fresh profile; a context manager that closes it.
 
@@ -90,8 +144,7 @@ class Screen:
         from playwright.sync_api import sync_playwright  # of the tests' environment; `make bench` has none
 
         self._playwright = sync_playwright().start()
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        self._browser = self._playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        self._browser = self._playwright.chromium.launch(executable_path=CHROMIUM, args=list(_ARGUMENTS))
         self.page = self._browser.new_page(viewport=self._size)  # type: ignore[arg-type]
         self.page.set_default_timeout(_PATIENCE_MS)
         self.page.add_init_script(_HELPERS)

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.harness import Comparison, save
-from benchmarks.screen import App, Screen
+from benchmarks.screen import App, Onlooker, Screen
 from benchmarks.workbench import Workbench
 from seqrl import jobs
 from seqrl.config import DecisionTransformerSpec, RunSpec, TrainingSpec, TrainJob
@@ -43,7 +43,7 @@ PAGES = {
 """Name in the sidebar → heading."""
 
 DRAWN = "[...document.querySelectorAll('.seqrl-chart')].every(chart => chart.dataset.drawn)"
-MOVING = "everywhere('video').some(video => video.readyState >= 2 && video.currentTime > 0)"
+_SURELY_THERE_S = 12.0
 _LONG = TrainingSpec(steps=100_000, log_every=10, validate_every=100_000, checkpoint_every=50, threads=1)
 
 
@@ -101,14 +101,16 @@ class Bench:
                 jobs.cancel(self.store, job.id, wait=True)
 
     def start(self) -> list[Waited]:
-        """From the command to the first chart and moving picture, with files that were read before."""
+        """From the command to the first chart and moving picture, in a browser that is open."""
         times = []
         for _ in range(ROUNDS + 1):
-            began = time.perf_counter()
-            with App(self.home) as app, Screen(app.address) as screen:
-                screen.open("")
-                screen.wait(f"{DRAWN} && document.querySelector('.seqrl-chart') && {MOVING}")
-                times.append(1000 * (time.perf_counter() - began))
+            with Onlooker() as browser:
+                began = time.time()
+                with App(self.home) as app:
+                    browser.open(app.address)
+                    time.sleep(_SURELY_THERE_S)
+                    moments = browser.moments(app.address, ("seqrl chart drawn", "seqrl video moves"))
+                times.append(1000 * (max(moments) - began))
         return [
             Waited("the first start to chart and moving picture", 10_000, times[:1]),
             Waited("a later start to chart and moving picture", 4000, times[1:]),

@@ -1,18 +1,17 @@
 """Home: from the bundled demo and without a click, what asking for a return does."""
 
-import pandas as pd
 import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.episode_view import asked_for, clip
 from pages.shared.frame import empty_state, go_to, heading, link_to, open_store, presenting, style, two_columns
 from pages.shared.lessons.table import LESSONS
+from pages.shared.opening import shown_sweep, three_episodes
 from pages.shared.playground import grounds, playground
-from pages.shared.sweep_view import Measured, dataset_returns, filmed, labels, measured
+from pages.shared.sweep_view import dataset_returns, labels, measured
 from pages.shared.tour import start_button
 from pages.shared.videos import play
 from seqrl import plots
-from seqrl.store import SweepRow
 
 IDEA = (
     "A **Decision Transformer** has only read recordings: good, middling and bad episodes. From them it learns to "
@@ -22,23 +21,6 @@ IDEA = (
 )
 
 NARROWEST = 340  # pixels of a column: on a projector, too, films and chart are seen without scrolling
-
-
-def shown_sweep() -> SweepRow | None:
-    """The demo's sweep; without a demo, the newest finished one."""
-    rows = [row for row in open_store().sweeps() if row.kind == "sweep_rtg" and row.state == "succeeded"]
-    return next((row for row in rows if row.spec.targets), None)
-
-
-def three_episodes(sweep: SweepRow, data: Measured) -> list[pd.Series]:
-    """The episodes that are there as videos at a low, a middle and the highest target.
-
-    Not at the very lowest: the data holds few such episodes, and models do not follow there.
-    """
-    videos = filmed(sweep, data)
-    targets = sorted(videos)
-    chosen = list(dict.fromkeys(targets[at] for at in (len(targets) // 5, len(targets) // 2, -1))) if targets else []
-    return [data.episodes[data.episodes["episode_id"] == videos[target]].iloc[0] for target in chosen]
 
 
 heading("Ask for a return, and watch what you get", "Offline reinforcement learning, seen as predicting a sequence.")

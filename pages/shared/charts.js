@@ -95,6 +95,7 @@ export default function (component) {
       state.observer.observe(element);
     }
     element.dataset.drawn = String(Number(element.dataset.drawn || 0) + 1);
+    performance.mark("seqrl chart drawn");
     if (!state.listening) {
       state.listening = true;
       element.on("plotly_relayout", (change) => {

@@ -60,7 +60,7 @@ h2 { font-size: 28px !important; font-weight: 400 !important; }
 """
 
 
-@st.cache_resource
+@st.cache_resource(show_spinner=False)
 def _store(home: str) -> Store:
     return Store()
 

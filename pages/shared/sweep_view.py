@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -150,7 +151,7 @@ def film(sweep: SweepRow | Recorded, episode_id: int, form: Literal["mp4", "gif"
     return _film(os.environ.get("SEQRL_HOME", ""), sweep.name, sweep.created, episode_id, form)
 
 
-@st.cache_data(max_entries=1024, show_spinner=False)
+@lru_cache(maxsize=4096)
 def _film(home: str, sweep: str, created: float, episode_id: int, form: Literal["mp4", "gif"]) -> Path:
     return open_store().media_path(sweep, episode_id, form)
 

@@ -93,6 +93,10 @@ class Player {
   tick() {
     if (this.stopped) return;
     const clock = this.clock().video;
+    if (!this.moved && clock.currentTime > 0) {
+      this.moved = true;
+      performance.mark("seqrl video moves");
+    }
     if (this.playing && clock.ended) {
       this.endedAt = this.endedAt || performance.now();
       if (performance.now() - this.endedAt > 1200) {

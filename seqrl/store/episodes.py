@@ -5,6 +5,9 @@ shape are concatenated into one array, the *block*; the index says which rows of
 
     parts/00000000-00000031.npz    one atomic file: the episode table and index as JSON, and the blocks
     episodes.parquet, steps/index.parquet, steps/BLOCK.npy    after `merge_parts`; BLOCKs may share one steps.npz
+
+What `merge_parts` wrote never changes, and pages ask for it again and again: the tables of the sweeps that were looked
+at last, and blocks that share one file, are read once.
 """
 
 from __future__ import annotations
@@ -12,9 +15,9 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,11 +128,9 @@ def read_episodes(folder: Path) -> pd.DataFrame:
         One row an episode: episode_id, run, decoding, target (NaN if none), episode, seed, achieved_return, length,
         terminated, truncated, and the columns of the records' cells.
     """
-    import pandas as pd
-
     while True:
         if (folder / EPISODES_NAME).is_file():
-            return pd.read_parquet(folder / EPISODES_NAME)
+            return _table(folder / EPISODES_NAME)
         try:
             rows = [row for path, _ in _parts(folder) for row in _header(path)["episodes"]]
         except FileNotFoundError:
@@ -157,18 +158,14 @@ def read_field(folder: Path, field: str) -> dict[int, np.ndarray]:
 
     Where episodes recorded it in several types or shapes, each has its own.
     """
-    import pandas as pd
-
     if not (folder / EPISODES_NAME).is_file():
         return {}
-    index = pd.read_parquet(folder / STEPS_NAME / INDEX_NAME, filters=[("field", "==", field)])
-    packed = folder / STEPS_NAME / PACKED_NAME
+    index = _table(folder / STEPS_NAME / INDEX_NAME)
     found: dict[int, np.ndarray] = {}
-    with np.load(packed, allow_pickle=False) if packed.is_file() else nullcontext() as blocks:
-        for name, rows in index.groupby("block"):
-            block = np.load(folder / STEPS_NAME / f"{name}.npy", mmap_mode="r") if blocks is None else blocks[name]
-            for row in rows.itertuples():
-                found[int(row.episode_id)] = np.array(block[row.start : row.stop], dtype=_block_dtype(str(name)))
+    for block, rows in index[index["field"] == field].groupby("block"):
+        array = _block(folder, str(block))
+        for row in rows.itertuples():
+            found[int(row.episode_id)] = np.array(array[row.start : row.stop], dtype=_block_dtype(str(block)))
     return found
 
 
@@ -238,21 +235,47 @@ def _read_part_steps(folder: Path, episode_id: int) -> dict[str, np.ndarray]:
 
 
 def _read_merged_steps(folder: Path, episode_id: int) -> dict[str, np.ndarray]:
+    index = _table(folder / STEPS_NAME / INDEX_NAME)
+    rows = index[index["episode_id"] == episode_id]
+    if not len(rows):
+        raise NotFound("episode", episode_id, ())
+    return {
+        row.field: np.array(_block(folder, row.block)[row.start : row.stop], dtype=_block_dtype(row.block))
+        for row in rows.itertuples()
+    }
+
+
+def _block(folder: Path, name: str) -> np.ndarray:
+    """A block of a finished sweep; not to be written to."""
+    packed = folder / STEPS_NAME / PACKED_NAME
+    if packed.is_file():
+        return _blocks(packed, *_written(packed))[name]
+    array: np.ndarray = np.load(folder / STEPS_NAME / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def _table(path: Path) -> pd.DataFrame:
+    """A table of a finished sweep; what the caller does with it changes no other's."""
+    return _kept_table(path, *_written(path)).copy(deep=False)
+
+
+def _written(path: Path) -> tuple[int, int]:
+    """What tells a file from one that was there before under its name."""
+    about = path.stat()
+    return about.st_mtime_ns, about.st_size
+
+
+@lru_cache(maxsize=16)
+def _kept_table(path: Path, modified_ns: int, size_bytes: int) -> pd.DataFrame:
     import pandas as pd
 
-    index = pd.read_parquet(folder / STEPS_NAME / INDEX_NAME, filters=[("episode_id", "==", int(episode_id))])
-    if not len(index):
-        raise NotFound("episode", episode_id, ())
-    packed = folder / STEPS_NAME / PACKED_NAME
-    blocks = np.load(packed, allow_pickle=False) if packed.is_file() else None
-    fields: dict[str, np.ndarray] = {}
-    for row in index.itertuples():
-        if blocks is not None:
-            array = blocks[row.block]
-        else:
-            array = np.load(folder / STEPS_NAME / f"{row.block}.npy", mmap_mode="r", allow_pickle=False)
-        fields[row.field] = np.array(array[row.start : row.stop], dtype=_block_dtype(row.block))
-    return fields
+    return pd.read_parquet(path)
+
+
+@lru_cache(maxsize=8)
+def _blocks(path: Path, modified_ns: int, size_bytes: int) -> Mapping[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as blocks:
+        return {name: blocks[name] for name in blocks.files}
 
 
 def _parts(folder: Path) -> list[tuple[Path, int]]:

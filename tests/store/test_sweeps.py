@@ -1,5 +1,7 @@
 """Episode records: all or nothing, readable at any moment, the same before and after they are merged."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -150,3 +152,23 @@ def test_a_video_is_named_by_what_it_shows(with_sweep):
     with_sweep.append_episodes("again", RECORDS[::-1])
     assert with_sweep.media_path("again", 4) == before[0]
     assert with_sweep.media_path("ask", 0, "gif").suffix == ".gif"
+
+
+def test_what_a_caller_does_with_a_table_changes_no_other(with_sweep):
+    with_sweep.append_episodes("ask", RECORDS)
+    with_sweep.finish_sweep("ask")
+    table = with_sweep.sweep_episodes("ask")
+    table["seed"] = 0
+    table.loc[0, "achieved_return"] = np.nan
+    with_sweep.episode_steps("ask", 0)["rewards"][:] = np.nan
+    assert_same(with_sweep, RECORDS)
+
+
+def test_files_that_were_written_anew_are_read_anew(with_sweep):
+    with_sweep.append_episodes("ask", RECORDS)
+    with_sweep.finish_sweep("ask")
+    assert_same(with_sweep, RECORDS)
+    shutil.rmtree(with_sweep.sweep_folder("ask"))
+    with_sweep.append_episodes("ask", RECORDS[:3])
+    with_sweep.finish_sweep("ask")
+    assert_same(with_sweep, RECORDS[:3])

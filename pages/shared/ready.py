@@ -1,0 +1,38 @@
+"""What the server does before anybody asks: while a browser is still being opened, it reads what pages need."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import import_module
+
+import streamlit as st
+
+log = logging.getLogger("seqrl.pages")
+
+PARTS = ("charts", "jobs", "tour", "episode_view", "lessons.table")
+"""Of `pages.shared`, beside `opening`: what app.py and Home import, and with it most of what any page does."""
+
+
+@asynccontextmanager
+async def making_ready(_: st.App) -> AsyncIterator[None]:
+    """Begin to read in a thread. The server answers meanwhile; a page that is asked for early waits for its modules."""
+    threading.Thread(target=make_ready, name="making ready", daemon=True).start()
+    yield
+
+
+def make_ready() -> None:
+    """Import what pages import, and look up what Home shows; a store that cannot be read is left to the pages."""
+    for part in PARTS:
+        import_module(f"pages.shared.{part}")
+    from pages.shared.charts import library
+    from pages.shared.opening import look_up
+
+    library()
+    try:
+        look_up()
+    except (sqlite3.Error, ValueError, OSError) as error:
+        log.info("what Home shows was not looked up: %s", error)
