@@ -118,6 +118,11 @@ def plain_rate(planning: PlanningSpec) -> Callable[[], float]:
     return measure
 
 
+def tokens_imagined(horizon: int) -> int:
+    """Tokens that are decoded one by one: nobody imagines the observation after the last step."""
+    return horizon * (ACTIONS + 1) + (horizon - 1) * OBSERVATIONS
+
+
 def growth_with(values: tuple[int, ...], spec_of: Callable[[int], PlanningSpec], what: str) -> Comparison:
     """Exponent of planning time against one setting."""
 
@@ -147,4 +152,9 @@ def measure() -> list[Comparison]:
             (8, 16, 32, 64, 128), lambda width: planning.model_copy(update={"beam_width": width}), "beam width"
         ),
         growth_with((2, 3, 4, 5), lambda horizon: planning.model_copy(update={"horizon": horizon}), "horizon"),
+        growth_with(
+            tuple(tokens_imagined(horizon) for horizon in (2, 3, 4, 5)),
+            lambda tokens: planning.model_copy(update={"horizon": (tokens + OBSERVATIONS) // (TRANSITION - 1)}),
+            "tokens that a beam imagines",
+        ),
     ]
