@@ -281,8 +281,17 @@ class WindowSource(ABC, Generic[Batch]):
         """Number of windows: the steps of the chosen episodes."""
         return len(self.index)
 
-    def sample(self, count: int, seed: int, batch: int) -> Batch:
-        """Batch number ``batch``: ``count`` windows drawn uniformly with replacement. It is not to be written to."""
+    def sample(self, count: int, seed: int, batch: int, part: range | None = None) -> Batch:
+        """Batch number ``batch``: ``count`` windows drawn uniformly with replacement. It is not to be written to.
+
+        Args:
+            count: windows in a batch.
+            seed: equal seeds give equal batches.
+            batch: its number.
+            part: the windows of the batch that are wanted; None for all of them.
+        """
+        if part is not None:
+            return self.gather(self.index.sample(count, seed, batch)[part.start : part.stop])
         together = _power_of_two(GATHERED_BYTES // (count * self._window_bytes))
         block = (count, seed, batch // together)
         if self._gathered is None or self._gathered[0] != block:

@@ -116,7 +116,7 @@ def test_every_batch_is_read_once_and_before_it_is_asked_for():
     read, started = [], threading.Event()
 
     class Source:
-        def sample(self, count, seed, batch):
+        def sample(self, count, seed, batch, part):
             read.append(batch)
             if batch == 3:
                 raise OSError("the disk is gone")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import model_validator
+
 from seqrl.config.base import Name, Spec, setting
 from seqrl.config.facts import DatasetFacts
 from seqrl.config.models import (
@@ -81,12 +83,53 @@ class TrainingSpec(Spec):
     threads: int | None = setting(
         None,
         "Threads",
-        "Processor threads; empty chooses by what else runs.",
+        "Processor threads of a process; empty chooses by what else runs.",
         unit="threads",
         ge=1,
         le=256,
         advanced=True,
     )
+    processes: int = setting(
+        1,
+        "Processes",
+        "Processes, each with a GPU where there are enough, that share every batch; the updates stay those of one.",
+        unit="processes",
+        ge=1,
+        le=256,
+        advanced=True,
+    )
+    accumulation: int = setting(
+        1,
+        "Accumulation",
+        "Parts that a process takes its share of a batch in, one after the other: the same update in less memory.",
+        unit="parts",
+        ge=1,
+        le=1024,
+        advanced=True,
+    )
+
+    @property
+    def parts(self) -> int:
+        """Into how many parts a batch is cut."""
+        return self.processes * self.accumulation
+
+    @model_validator(mode="after")
+    def _no_part_is_empty(self) -> TrainingSpec:
+        if self.batch_size < self.parts:
+            raise ValueError(
+                f"batch_size is {self.batch_size} but processes {self.processes} times accumulation "
+                f"{self.accumulation} cut it into {self.parts} parts; choose at least {self.parts}, or fewer parts"
+            )
+        return self
+
+    def part(self, number: int) -> range:
+        """The windows of a batch that are part ``number``; all parts are as large as each other, or one more.
+
+        >>> spec = TrainingSpec(batch_size=10, processes=2, accumulation=2)
+        >>> [spec.part(number) for number in range(spec.parts)]
+        [range(0, 2), range(2, 5), range(5, 7), range(7, 10)]
+        """
+        return range(self.batch_size * number // self.parts, self.batch_size * (number + 1) // self.parts)
 
 
 class RunSpec(Spec):

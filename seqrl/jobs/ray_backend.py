@@ -27,6 +27,16 @@ from seqrl.store.rows import WATCHED_KINDS
 FANS_OUT = frozenset({"sweep_rtg", "sweep_beam"})
 """Kinds of jobs whose work is done by tasks; they need no processor themselves."""
 
+
+def processors_of(job: JobRow) -> int:
+    """How many processors a job's own process needs; those that only hand out and collect need none.
+
+    One that trains in several processes waits for the workers of Ray's trainer, who might wait for its processor.
+    """
+    spread = job.kind == "train" and job.job.spec.training.processes > 1
+    return 0 if spread or job.kind in FANS_OUT or job.kind in WATCHED_KINDS else 1
+
+
 _FORWARDED = ("SEQRL_", "RAY_", "OMP_", "MKL_", "MUJOCO_", "PYTHONPATH")
 """Beginnings of the variables that a job takes over from whoever submits it; the others are those of its machine."""
 
@@ -92,7 +102,7 @@ class RayBackend(LocalBackend):
         options: dict[str, Any] = {
             "name": actor_name(job),
             "lifetime": "detached",
-            "num_cpus": 0 if job.kind in FANS_OUT or job.kind in WATCHED_KINDS else 1,
+            "num_cpus": processors_of(job),
             "max_restarts": 0,
             "scheduling_strategy": ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False),
         }

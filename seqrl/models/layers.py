@@ -2,8 +2,8 @@
 
 They differ from ``torch.nn``'s in three ways. Weights come from an explicit generator, so that building a model never
 touches global random state. A layer computes in the number format of its input (``bfloat16`` while training, where that
-pays) while its weights stay ``float32``. And dropout masks come from cheap random bytes that depend on (seed, step)
-alone: torch's own dropout costs as much as a matrix product on a CPU, and a resumed run has to draw the same masks.
+pays) while its weights stay ``float32``. And dropout masks come from cheap random bytes that depend on seed, step and
+part alone: torch's own dropout costs as much as a matrix product on a CPU, and a resumed run has to draw the same masks.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class Embedding(nn.Module):
 
 
 class DropoutNoise:
-    """Dropout masks that depend on (seed, step) alone, one after the other.
+    """Dropout masks that depend on (seed, step, part) alone, one after the other.
 
     The rate is rounded to a multiple of 1/256 (0.1 becomes 26/256); kept values are scaled by the inverse of the share
     that is kept.
@@ -140,12 +140,13 @@ class DropoutNoise:
     Args:
         rate: share of values to silence, in [0, 1).
         seed: seed of the run.
-        step: number of the update; equal (seed, step) give equal masks on equal devices.
+        step: number of the update; equal (seed, step, part) give equal masks on equal devices.
+        part: which part of the update's batch they are for.
     """
 
-    def __init__(self, rate: float, seed: int, step: int) -> None:
+    def __init__(self, rate: float, seed: int, step: int, part: int = 0) -> None:
         self.threshold = round(256 * rate)
-        self._sequence = np.random.SeedSequence((seed, step))
+        self._sequence = np.random.SeedSequence((seed, step), spawn_key=(part,) if part else ())
         self._bits = np.random.SFC64(self._sequence)
         self._device_bits: torch.Generator | None = None
 

@@ -34,8 +34,8 @@ class Batches(Protocol):
         """Number of windows to draw from."""
         ...
 
-    def sample(self, count: int, seed: int, batch: int) -> Any:
-        """Batch number ``batch`` of ``count`` windows; a function of (seed, batch) alone."""
+    def sample(self, count: int, seed: int, batch: int, part: range | None = None) -> Any:
+        """Batch number ``batch`` of ``count`` windows, a function of (seed, batch) alone; or a part of its windows."""
         ...
 
     def cover(self, count: int, limit: int | None = None) -> Iterator[Any]:

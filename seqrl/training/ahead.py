@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -9,8 +10,8 @@ from typing import Any, Protocol
 class Sampler(Protocol):
     """Batches by their number, as `seqrl.windows.WindowSource` has them."""
 
-    def sample(self, count: int, seed: int, batch: int) -> Any:
-        """Batch number ``batch``."""
+    def sample(self, count: int, seed: int, batch: int, part: range | None = None) -> Any:
+        """Batch number ``batch``, or a part of its windows."""
 
 
 class BatchesAhead:
@@ -21,19 +22,23 @@ class BatchesAhead:
 
     Args:
         source: asked by one thread only, here and from now on.
+        parts: of every batch, in the order in which they are asked for.
     """
 
-    def __init__(self, source: Sampler) -> None:
+    def __init__(self, source: Sampler, parts: Sequence[range | None] = (None,)) -> None:
         self._source = source
+        self._after = dict(zip(parts, (*parts[1:], parts[0]), strict=True))
+        self._last = parts[-1]
         self._reader = ThreadPoolExecutor(1, "batches")
-        self._known: dict[tuple[int, int, int], Future[Any]] = {}
+        self._known: dict[tuple[int, int, int, range | None], Future[Any]] = {}
 
-    def sample(self, count: int, seed: int, batch: int) -> Any:
-        """Batch number ``batch``, which may be asked for again until another one is.
+    def sample(self, count: int, seed: int, batch: int, part: range | None = None) -> Any:
+        """Batch number ``batch``, or a part of it, which may be asked for again until another one is.
 
         Raises:
             OSError: if it cannot be read.
         """
-        wanted = [(count, seed, number) for number in (batch, batch + 1)]
+        following = (count, seed, batch + (part == self._last), self._after[part])
+        wanted = [(count, seed, batch, part), following]
         self._known = {key: self._known.get(key) or self._reader.submit(self._source.sample, *key) for key in wanted}
         return self._known[wanted[0]].result()

@@ -5,10 +5,15 @@ matters is in the `TrainingState`. So a run that was stopped and resumed has the
 as one that never was (same machine, same libraries), whatever ran beside it: no sum and no product on the way to an
 update depends on the number of threads. (That takes ``MKL_CBWR=AUTO,STRICT``, which jobs set; `norm_gradients`; and
 sums that go axis by axis.)
+
+A batch may be cut into parts, which several processes share (`seqrl.training.group`) or one takes one after the other.
+A part's mean loss is weighed by what it is a mean of: loss and gradient are those of the whole batch but for rounding.
+Dropout has masks of its own for every part, so with dropout it is the number of parts, not of processes, that matters.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -23,9 +28,11 @@ from torch import Tensor
 from seqrl.checkpoints import Checkpoint, TrainingState
 from seqrl.config import RunSpec
 from seqrl.models.layers import DropoutNoise
+from seqrl.processors import processors
 from seqrl.registry import MODELS, resolve
 from seqrl.store.columns import Columns
 from seqrl.training.ahead import BatchesAhead
+from seqrl.training.group import ALONE, Group
 from seqrl.training.machine import IdleCores, choose_device, choose_precision
 from seqrl.training.optimizer import FlatAdamW, learning_rate
 from seqrl.training.records import Histogram, NonFiniteLoss, StepRecord
@@ -70,20 +77,34 @@ class _Progress:
 class Training:
     """The parts of one training run; `train` drives them."""
 
-    def __init__(self, spec: RunSpec, columns: Columns, state: TrainingState | None) -> None:
-        self.spec, self.training = spec, spec.training
+    def __init__(self, spec: RunSpec, columns: Columns, state: TrainingState | None, group: Group = ALONE) -> None:
+        self.spec, self.training, self.group = spec, spec.training, group
         model_class = resolve(MODELS[spec.model.kind].model)
         eligible = model_class.eligible_episodes(spec.model, columns)
         kept, held_out = split_episodes(len(eligible), self.training.validation_fraction, spec.seed)
-        self.device = choose_device()
+        self.device = choose_device(group.local_rank)
         self.model: Any = model_class.from_columns(spec.model, columns, eligible[kept], spec.seed).to(self.device)
+        for tensor in self.model.state_dict().values():  # other machines may round otherwise
+            group.follow(tensor)
+        whole = self.training.parts == 1
+        self.parts = {number: None if whole else self.training.part(number) for number in self._own_parts()}
         batches = self.model.batches(columns, eligible[kept])
-        self.batches = BatchesAhead(batches) if columns.large else batches
+        self.batches = BatchesAhead(batches, tuple(self.parts.values())) if columns.large else batches
         self.held_out = self.model.batches(columns, eligible[held_out]) if len(held_out) else None
         self.optimizer = FlatAdamW(self.model, self.training.weight_decay)
         self.best: Tensor | None = None
+        self.names: tuple[str, ...] = ()
+        self.others_stop = False
         self.progress = self._start(state)
+        self._agree()
         self.compute = _FORMATS[self.progress.precision]
+
+    def _own_parts(self) -> range:
+        if self.group.size != self.training.processes:
+            raise ValueError(
+                f"processes is {self.training.processes} but {self.group.size} train together; start as many"
+            )
+        return self.group.share(self.training.accumulation)
 
     def _start(self, state: TrainingState | None) -> _Progress:
         if state is None:
@@ -95,21 +116,31 @@ class Training:
         earlier = {item.name: state.values[item.name] for item in fields(_Progress) if item.name in state.values}
         return _Progress(**earlier | {"step": state.step})
 
-    def update(self) -> dict[str, float]:
+    def _agree(self) -> None:
+        """Have all processes begin at the same step, with the number format of the first."""
+        formats = tuple(_FORMATS)
+        told = torch.tensor([self.progress.step, formats.index(self.progress.precision)], device=self.device)
+        self.group.follow(told)
+        step, number = told.tolist()
+        if step != self.progress.step:
+            raise ValueError(
+                f"a process begins at step {self.progress.step} but the first one at {step}; give all machines the "
+                "same checkpoint"
+            )
+        self.progress.precision = formats[number]
+
+    def update(self, stop: bool = False) -> dict[str, float]:
         """One update; its metrics.
+
+        Args:
+            stop: whether this process was asked to stop, which the others of its group hear with the gradients.
 
         Raises:
             NonFiniteLoss: before anything is changed.
         """
         step = self.progress.step
-        batch = self.batches.sample(self.training.batch_size, self.spec.seed, step).to(self.device)
-        noise = DropoutNoise(self.model.dropout, self.spec.seed, step)
         self.optimizer.zero_gradients()
-        loss, measures = self.model.loss(batch, noise=noise, compute=self.compute)
-        values = {"loss": float(loss.detach()), **{name: float(value) for name, value in measures.items()}}
-        if not math.isfinite(values["loss"]):
-            raise NonFiniteLoss(step, "loss")
-        loss.backward()
+        values = self._differentiate_whole(step) if self.training.parts == 1 else self._differentiate(step, stop)
         values["gradient_norm"] = self.optimizer.clip(self.training.gradient_clip)
         if not math.isfinite(values["gradient_norm"]):
             raise NonFiniteLoss(step, "gradient")
@@ -118,25 +149,74 @@ class Training:
         self.progress.step += 1
         return values
 
+    def _differentiate_whole(self, step: int) -> dict[str, float]:
+        """Put the gradients of a batch's loss into the optimizer's buffer; loss and measures."""
+        loss, measures, _ = self._loss(step, 0)
+        values = {"loss": float(loss.detach()), **{name: float(value) for name, value in measures.items()}}
+        if not math.isfinite(values["loss"]):
+            raise NonFiniteLoss(step, "loss")
+        loss.backward()
+        return values
+
+    def _differentiate(self, step: int, stop: bool) -> dict[str, float]:
+        """The same for a batch in parts, those of other processes included.
+
+        A part's loss is a mean over its ``count`` real positions. Times ``count`` it is a sum, as are its gradients:
+        they are added up over all parts, and divided by all positions in the end. Measures are weighed in the same way,
+        as batches of a validation are.
+        """
+        totals: dict[str, float] = {}
+        positions = 0
+        for number in self.parts:
+            loss, measures, batch = self._loss(step, number)
+            count = batch.count
+            (loss * count).backward()
+            positions += count
+            for name, value in {"loss": loss.detach(), **measures}.items():
+                totals[name] = totals.get(name, 0.0) + float(value) * count
+        sums = self.optimizer.sum_gradients(self.group, [float(stop), float(positions), *totals.values()])
+        self.others_stop, self.names = sums[0] > 0, tuple(totals)
+        values = {name: total / sums[1] for name, total in zip(totals, sums[2:], strict=True)}
+        if not math.isfinite(values["loss"]):
+            raise NonFiniteLoss(step, "loss")
+        self.optimizer.gradients.div_(sums[1])
+        return values
+
+    def _loss(self, step: int, number: int) -> tuple[Tensor, dict[str, Tensor], Any]:
+        """Loss and measures of a part of a batch, and that part."""
+        batch = self._sample(step, number)
+        noise = DropoutNoise(self.model.dropout, self.spec.seed, step, number)
+        return *self.model.loss(batch, noise=noise, compute=self.compute), batch
+
+    def _sample(self, step: int, number: int) -> Any:
+        return self.batches.sample(self.training.batch_size, self.spec.seed, step, self.parts[number]).to(self.device)
+
     def log(self) -> dict[str, float]:
-        """Means since the last log, and what only needs a look now and then."""
+        """Means since the last log, and what only needs a look now and then, at the last part of a batch."""
         step = self.progress.step
-        batch = self.batches.sample(self.training.batch_size, self.spec.seed, step - 1).to(self.device)
+        batch = self._sample(step - 1, max(self.parts))
         norms = {f"embedding_norm/{name}": value for name, value in self.model.embedding_norms(batch).items()}
         return {**self.progress.take_means(), **norms, "learning_rate": learning_rate(step - 1, self.training)}
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
-        """Loss and measures on the episodes kept out, and what follows for the best weights."""
+        """Loss and measures on the episodes kept out, and what follows for the best weights.
+
+        Processes take turns with the batches.
+        """
         assert self.held_out is not None  # noqa: S101
-        totals: dict[str, float] = {}
+        totals = dict.fromkeys(self.names, 0.0)
         count = 0
-        for batch in self.held_out.cover(self.training.batch_size, VALIDATION_WINDOWS):
+        batches = self.held_out.cover(self.training.batch_size, VALIDATION_WINDOWS)
+        for batch in itertools.islice(batches, self.group.rank, None, self.group.size):
             loss, measures = self.model.loss(batch.to(self.device), compute=self.compute)
             for name, value in {"loss": loss, **measures}.items():
                 totals[name] = totals.get(name, 0.0) + float(value) * batch.count
             count += batch.count
-        values = {f"validation_{name}": total / count for name, total in totals.items()}
+        sums = torch.tensor([count, *totals.values()], dtype=torch.float64, device=self.device)
+        self.group.sum(sums)
+        count, *means = sums.tolist()
+        values = {f"validation_{name}": total / count for name, total in zip(totals, means, strict=True)}
         self._judge(values["validation_loss"])
         return values
 
@@ -185,34 +265,42 @@ def train(
     *,
     state: TrainingState | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    group: Group = ALONE,
 ) -> Iterator[StepRecord]:
     """Train a run.
+
+    Several processes train one run together if each calls this with its place in their group. They take the same
+    steps; records with values, histograms and checkpoints come from the one that leads.
 
     Args:
         spec: what to train and how; `seqrl.config.check_run` has accepted it.
         columns: the dataset.
         state: where an earlier training of the same spec stopped.
-        should_stop: asked after every update; true means to yield a checkpoint and end.
+        should_stop: asked after every update; true means to yield a checkpoint and end. In a group it is enough if
+            one process says so; all end after one more update.
+        group: the processes that train this run together, ``spec.training.processes`` of them.
 
     Yields:
         Records: at least one a second, and the last one always with a checkpoint.
 
     Raises:
         NonFiniteLoss: before an update with a loss or gradient that is not finite.
-        ValueError: if the state belongs to another model.
+        ValueError: if the state belongs to another model, or the group has another size than the spec says.
+        PeersGone: if another process of the group has ended.
     """
-    training = Training(spec, columns, state)
-    progress, cores = training.progress, IdleCores(spec.training.threads)
+    training = Training(spec, columns, state, group)
+    progress, cores = training.progress, IdleCores(spec.training.threads, most=max(1, processors() // group.local_size))
     with _threads_put_back():
         cores.take()
         yield _record(training, note=_machine_note(training, cores, resumed=state is not None))
-        last_news, saved, stopping = time.perf_counter(), False, False
+        last_news, saved, stopping, asked = time.perf_counter(), False, False, False
         while not (training.finished or stopping):
             started = time.perf_counter()
-            values = training.update()
+            values = training.update(asked)
             progress.add(values, time.perf_counter() - started)
             cores.take()
-            stopping = should_stop()
+            asked = asked or should_stop()
+            stopping = asked if group.size == 1 else training.others_stop
             record = _news(training, stopping)
             if record is None and time.perf_counter() - last_news > _QUIET_S:
                 record = _record(training)
@@ -220,7 +308,7 @@ def train(
                 saved = record.checkpoint is not None
                 yield record
                 last_news = time.perf_counter()
-        if not saved:  # resumed where nothing was left to do
+        if not saved and group.leads:  # resumed where nothing was left to do
             yield _record(training, checkpoint=training.checkpoint())
 
 
@@ -231,6 +319,8 @@ def _news(training: Training, stopping: bool) -> StepRecord | None:
     values: dict[str, float] = {}
     if training.held_out is not None and (step % settings.validate_every == 0 or step >= settings.steps):
         values |= training.validate()
+    if not training.group.leads:
+        return None
     last = training.finished
     if step % settings.log_every == 0 or last:
         values |= training.log()
@@ -257,6 +347,7 @@ def _machine_note(training: Training, cores: IdleCores, resumed: bool) -> str:
     progress = training.progress
     settings, kind = training.training, training.device.type
     threads = f"{cores.threads} thread{'s' if cores.threads > 1 else ''}"
+    threads += f" in each of {settings.processes} processes" if settings.processes > 1 else ""
     threads += " (idle cores, looked at again and again)" if settings.threads is None else ""
     precision = progress.precision + (
         f" (auto: what this {kind} is fastest in)" if settings.precision == "auto" else ""

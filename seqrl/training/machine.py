@@ -11,9 +11,11 @@ import torch
 from seqrl.processors import processors
 
 
-def choose_device() -> torch.device:
-    """The GPU if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def choose_device(local_rank: int = 0) -> torch.device:
+    """The GPU if there is one; of several, the one of this process among those of its machine."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", local_rank % torch.cuda.device_count())
 
 
 def choose_precision(precision: str, device: torch.device) -> str:

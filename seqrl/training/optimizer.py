@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from seqrl.config import TrainingSpec
+from seqrl.training.group import Group
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
+
+BESIDE = 64
+"""Numbers that may travel with the gradients of processes that share a batch."""
 
 
 def learning_rate(step: int, spec: TrainingSpec) -> float:
@@ -54,7 +58,8 @@ class FlatAdamW:
         named = sorted(model.named_parameters(), key=lambda item: item[0] not in decayed)
         self.slices: dict[str, slice] = {}
         self.parameters = torch.cat([parameter.detach().reshape(-1) for _, parameter in named])
-        self.gradients = torch.zeros_like(self.parameters)
+        self._summed = self.parameters.new_zeros(len(self.parameters) + BESIDE)
+        self.gradients, self._beside = self._summed[:-BESIDE], self._summed[-BESIDE:]
         start = 0
         for name, parameter in named:
             part = slice(start, start := start + parameter.numel())
@@ -65,6 +70,20 @@ class FlatAdamW:
         self._groups = ((slice(0, split), weight_decay), (slice(split, start), 0.0))
         self._moments: dict[str, Tensor] = {}
         self.set_state({name: torch.zeros_like(self.parameters) for name in MOMENTS}, updates=0)
+
+    def sum_gradients(self, group: Group, numbers: Sequence[float]) -> list[float]:
+        """Sum gradients over the processes of a group, and some numbers with them: one message instead of two.
+
+        Args:
+            group: who takes part.
+            numbers: at most `BESIDE`, as many in each process.
+
+        Returns:
+            The sums of the numbers, in single precision.
+        """
+        self._beside[: len(numbers)] = torch.tensor(numbers)
+        group.sum(self._summed)
+        return [float(value) for value in self._beside[: len(numbers)].cpu()]
 
     def zero_gradients(self) -> None:
         """Ready for the next backward pass."""

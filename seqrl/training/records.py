@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+from safetensors.torch import load, save
 
-from seqrl.checkpoints import Checkpoint
+from seqrl.checkpoints import Checkpoint, TrainingState
+
+_LENGTH_BYTES = 8
+_WEIGHTS, _STATE = "weights/", "state/"
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -57,3 +62,44 @@ class StepRecord:
     histograms: tuple[Histogram, ...] = ()
     checkpoint: Checkpoint | None = None
     note: str = ""
+
+
+def encode(record: StepRecord) -> bytes:
+    """A record as bytes that another process can read: a JSON head, and the checkpoint's tensors as safetensors."""
+    checkpoint = record.checkpoint
+    state = checkpoint.training if checkpoint is not None else None
+    head = {
+        "step": record.step,
+        "steps": record.steps,
+        "time_s": record.time_s,
+        "values": dict(record.values),
+        "histograms": [(h.name, h.edges.tolist(), h.counts.tolist()) for h in record.histograms],
+        "note": record.note,
+        "state": None if state is None else {"step": state.step, "values": dict(state.values)},
+    }
+    text = json.dumps(head).encode()
+    tensors = b""
+    if checkpoint is not None and state is not None:
+        named = {f"{_WEIGHTS}{name}": tensor for name, tensor in checkpoint.weights.items()}
+        named |= {f"{_STATE}{name}": tensor for name, tensor in state.tensors.items()}
+        tensors = save({name: tensor.contiguous() for name, tensor in named.items()})
+    return len(text).to_bytes(_LENGTH_BYTES, "big") + text + tensors
+
+
+def decode(encoded: bytes) -> StepRecord:
+    """The record that `encode` wrote."""
+    end = _LENGTH_BYTES + int.from_bytes(encoded[:_LENGTH_BYTES], "big")
+    head = json.loads(encoded[_LENGTH_BYTES:end])
+    state = head.pop("state")
+    histograms = tuple(
+        Histogram(name, np.array(edges), np.array(counts, dtype=np.int64)) for name, edges, counts in head["histograms"]
+    )
+    checkpoint = None
+    if state is not None:
+        tensors = load(encoded[end:])
+        weights, kept = (
+            {name.removeprefix(kind): tensor for name, tensor in tensors.items() if name.startswith(kind)}
+            for kind in (_WEIGHTS, _STATE)
+        )
+        checkpoint = Checkpoint(weights, TrainingState(state["step"], kept, state["values"]))
+    return StepRecord(**head | {"histograms": histograms, "checkpoint": checkpoint})

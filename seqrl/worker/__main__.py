@@ -14,15 +14,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from seqrl.config import explain
-from seqrl.files import free_bytes, is_disk_full
 from seqrl.jobs import Backend, advance, can_resume, clean_up
 from seqrl.jobs.backend import OUTCOME_BYTES, OUTCOME_NAME
 from seqrl.jobs.process import ProcessIdentity, largest_resident_bytes
 from seqrl.store import JobState, Store
 from seqrl.worker.context import JobContext, Stopped
+from seqrl.worker.sentences import TRACE_NAME, describe, unexpected
 
 # Kind of job → module here and its function of (context, spec), ``run`` if none is named.
 MODULES = {
@@ -42,8 +39,6 @@ MODULES = {
     "open_loop": "seqrl.worker.models:open_loop",
 }
 _NICENESS = 5
-_LONGEST_SENTENCE = 500
-TRACE_NAME = "trace.txt"
 
 
 def main(arguments: Sequence[str], backend: Backend | None = None) -> int:
@@ -62,7 +57,7 @@ def main(arguments: Sequence[str], backend: Backend | None = None) -> int:
     try:
         return _run(Store(home), job_id, held, backend)
     except Exception as error:  # the boundary of the process: not even the store can be used
-        _leave_outcome(folder, describe(error, home) or _unexpected(error))
+        _leave_outcome(folder, describe(error, home) or unexpected(error))
         _keep_trace(folder)
         return 1
 
@@ -102,31 +97,12 @@ def carry_out(context: JobContext) -> tuple[JobState, str | None]:
     except Stopped:
         return _stopped(context)
     except Exception as error:  # the boundary of the process: whatever it was becomes its job's outcome
-        sentence = describe(error, context.store.home) or _unexpected(error)
+        sentence = describe(error, context.store.home) or unexpected(error)
         _keep_trace(context.store.job_folder(job.id))
         context.log(f"failed: {sentence}")
         return "failed", sentence
     context.log(f"succeeded; at most {largest_resident_bytes() / 1e9:.2f} GB in memory")
     return "succeeded", None
-
-
-def describe(error: BaseException, home: Path) -> str | None:
-    """The sentence for a failure that has a remedy; None for a mistake of this program."""
-    text = str(error)
-    if is_disk_full(error):
-        return f"the disk is full ({free_bytes(home) / 1e6:,.0f} MB free at {home}); free some space and start again"
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "not enough memory" in text):
-        return "the memory of this machine is exhausted; choose a smaller batch, model or dataset"
-    if isinstance(error, ValidationError):
-        return explain(error)
-    if isinstance(error, ValueError | ArithmeticError | OSError) and text:
-        return " ".join(text.split())[:_LONGEST_SENTENCE]
-    return None
-
-
-def _unexpected(error: BaseException) -> str:
-    text = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_SENTENCE]
-    return f"unexpected {text}; {TRACE_NAME} in the job's folder shows where"
 
 
 def _keep_trace(folder: Path) -> None:
@@ -164,7 +140,7 @@ def finish(context: JobContext, state: JobState, error: str | None) -> bool:
         )
     except (OSError, sqlite3.Error) as failure:
         folder = store.job_folder(job.id)
-        _leave_outcome(folder, error or describe(failure, store.home) or _unexpected(failure))
+        _leave_outcome(folder, error or describe(failure, store.home) or unexpected(failure))
         context.log(f"could not record the outcome: {failure}")
         return False
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from seqrl.checkpoints import NoCheckpoint, TrainingState, load_training_state, save_checkpoint
 from seqrl.config import RunSpec
 from seqrl.store import MetricRow
@@ -23,10 +25,19 @@ def run(context: JobContext, spec: RunSpec) -> None:
     events = EventWriter(context.store.run_folder(spec.name) / "events", purge_step=state.step if state else 0)
     recorder = _Recorder(context, spec, events)
     with events:
-        for record in train(spec, columns, state=state, should_stop=context.should_stop):
+        for record in _records(context, spec, columns, state):
             recorder.take(record)
     if context.should_stop() and not recorder.finished:
         raise Stopped
+
+
+def _records(context: JobContext, spec: RunSpec, columns: Columns, state: TrainingState | None) -> Iterator[StepRecord]:
+    """The news of the training, which happens in this process or in several others."""
+    if spec.training.processes == 1:
+        return train(spec, columns, state=state, should_stop=context.should_stop)
+    from seqrl.worker.together import train_together
+
+    return train_together(context, spec, columns, resumes=state is not None)
 
 
 def _columns(context: JobContext, spec: RunSpec) -> Columns:
