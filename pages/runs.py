@@ -11,6 +11,7 @@ from pages.shared.grid_view import grid_view
 from pages.shared.jobs import STATES, ago
 from pages.shared.run_exchange import import_form
 from pages.shared.run_view import (
+    compared_with,
     detail,
     differences,
     matches,
@@ -170,7 +171,12 @@ def curves() -> None:
     """The curves of the chosen runs, drawn in place as they grow."""
     frames = {name: store.metrics(name) for name in shown}
     info = plots.training_curves_info(
-        frames, metric, kinds=kinds, axis="time" if axis == "time" else "step", smoothing=smoothing
+        frames,
+        metric,
+        kinds=kinds,
+        within={row.name: compared_with(row) for row in runs},
+        axis="time" if axis == "time" else "step",
+        smoothing=smoothing,
     )
 
     def table() -> pd.DataFrame:

@@ -18,7 +18,7 @@ from pages.shared.run_exchange import export
 from pages.shared.sweep_view import kind_of
 from seqrl import jobs, plots
 from seqrl.config import RunSpec
-from seqrl.plots.format import count, duration, number
+from seqrl.plots.format import count, duration, number, percent
 from seqrl.registry import MODELS
 from seqrl.store import RunRow, Store
 
@@ -168,8 +168,11 @@ def model_name(row: RunRow) -> str:
 
 
 def compared_with(row: RunRow) -> str:
-    """Names the runs whose losses can be compared: same data, and the loss of an action or of every token."""
-    return f"{row.spec.dataset} · TT" if row.spec.model.kind == "tt" else row.spec.dataset
+    """Names the runs whose losses can be compared: same episodes, and the loss of an action or of every token."""
+    if row.spec.model.kind == "tt":
+        return f"{row.spec.dataset} · TT"
+    share = getattr(row.spec.model, "top_fraction", 1.0)
+    return row.spec.dataset if share == 1 else f"the best {percent(share)} of {row.spec.dataset}"
 
 
 def matches(row: RunRow, words: str) -> bool:

@@ -173,7 +173,11 @@ def _apart(ticks: list[tuple[float, str]], gap: float = 0.05) -> list[tuple[floa
 
 
 def parallel_runs(info: ParallelRunsInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
-    """Draw each run as a line across its settings to its result, the best one strongest; ``customdata`` is the run."""
+    """Draw each run as a line across its settings to its result, the best one strongest; ``customdata`` is the run.
+
+    The other runs of a family share one trace, interrupted between them: a trace for each of a hundred runs takes
+    Plotly ten times as long.
+    """
     style = Style(theme, present)
     aside = 3.2 * style.sizes.font
     top = 20 + 1.3 * style.sizes.font * max([2, *(1 + _title(d).count("<br>") for d in info.dimensions)])
@@ -184,10 +188,12 @@ def parallel_runs(info: ParallelRunsInfo, theme: Theme = "light", present: bool 
     last = len(info.dimensions) - 1
     figure.update_xaxes(visible=False, range=[0, last] if last else [-1, 0], fixedrange=True)
     figure.update_yaxes(visible=False, range=[-0.02, 1.02], fixedrange=True)
-    for index in reversed(range(len(info.runs))):
-        _draw_run(figure, info, index, style)
-    for place, dimension in enumerate(info.dimensions):
-        _draw_upright(figure, dimension, place, style)
+    for kind in reversed(dict.fromkeys(info.kinds)):
+        alike = [index for index in range(1, len(info.runs)) if info.kinds[index] == kind]
+        if alike:
+            _draw_runs(figure, info, alike, style)
+    _draw_runs(figure, info, [0], style)
+    _draw_uprights(figure, info.dimensions, style)
     best = float(info.dimensions[-1].heights[0])
     colour = family_colour(info.kinds[0], theme)
     end = [EndLabel(info.runs[0], float(last), best, colour)]
@@ -196,35 +202,43 @@ def parallel_runs(info: ParallelRunsInfo, theme: Theme = "light", present: bool 
     return figure
 
 
-def _draw_run(figure: go.Figure, info: ParallelRunsInfo, index: int, style: Style) -> None:
-    told = "<br>".join(f"{d.name.split('.')[-1].replace('_', ' ')} {d.texts[index]}" for d in info.dimensions)
+def _draw_runs(figure: go.Figure, info: ParallelRunsInfo, indices: Sequence[int], style: Style) -> None:
+    """Runs of one family as one trace: every run's heights, then a gap."""
+    best, uprights = list(indices) == [0], len(info.dimensions)
+    runs = [info.runs[index] for index in indices]
+    heights = [np.append([dimension.heights[index] for dimension in info.dimensions], np.nan) for index in indices]
+    strength = 1.4 if best else 0.7
     figure.add_scatter(
-        x=np.arange(len(info.dimensions)),
-        y=[float(dimension.heights[index]) for dimension in info.dimensions],
+        x=np.tile(np.arange(uprights + 1), len(indices)),
+        y=np.concatenate(heights),
         mode="lines+markers",
-        line={
-            "color": family_colour(info.kinds[index], style.theme),
-            "width": style.sizes.line * (1.4 if index == 0 else 0.7),
-        },
-        marker={"size": style.sizes.marker * (0.8 if index == 0 else 0.5)},
+        line={"color": family_colour(info.kinds[indices[0]], style.theme), "width": style.sizes.line * strength},
+        marker={"size": style.sizes.marker * (0.8 if best else 0.5)},
         cliponaxis=False,
-        opacity=1.0 if index == 0 else 0.45,
-        customdata=[info.runs[index]] * len(info.dimensions),
-        hovertemplate=f"{info.runs[index]}<br>{told}<extra></extra>",
-        name=info.runs[index],
+        opacity=1.0 if best else 0.45,
+        customdata=[run for run in runs for _ in range(uprights + 1)],
+        text=[_told(info, index) for index in indices for _ in range(uprights + 1)],
+        hovertemplate="%{text}<extra></extra>",
+        name=runs[0] if len(runs) == 1 else count(len(runs), info.noun),
     )
 
 
-def _draw_upright(figure: go.Figure, dimension: Dimension, place: int, style: Style) -> None:
-    figure.add_shape(
-        type="line", x0=place, x1=place, y0=0, y1=1, line={"color": style.palette.axis, "width": 1}, layer="below"
-    )
-    font = {"size": style.sizes.font, "color": style.palette.ink}
-    figure.add_annotation(x=place, y=1, yshift=14, text=_title(dimension), font=font, yanchor="bottom")
-    for height, text in dimension.ticks:
-        figure.add_annotation(
-            x=place, y=height, xshift=7, text=text, xanchor="left", bgcolor=style.palette.background, borderpad=1
-        )
+def _told(info: ParallelRunsInfo, index: int) -> str:
+    """What is said of a run where the mouse is over it: its name, and a line for every upright."""
+    told = (f"{d.name.split('.')[-1].replace('_', ' ')} {d.texts[index]}" for d in info.dimensions)
+    return "<br>".join([info.runs[index], *told])
+
+
+def _draw_uprights(figure: go.Figure, dimensions: Sequence[Dimension], style: Style) -> None:
+    """The uprights with their titles and ticks, given to the figure at once: it looks through all at every addition."""
+    line, font = {"color": style.palette.axis, "width": 1}, {"size": style.sizes.font, "color": style.palette.ink}
+    shapes, titles, ticks = [], [], []
+    for place, dimension in enumerate(dimensions):
+        shapes.append({"type": "line", "x0": place, "x1": place, "y0": 0, "y1": 1, "line": line, "layer": "below"})
+        titles.append({"x": place, "y": 1, "yshift": 14, "text": _title(dimension), "font": font, "yanchor": "bottom"})
+        tick = {"x": place, "xshift": 7, "xanchor": "left", "bgcolor": style.palette.background, "borderpad": 1}
+        ticks += [tick | {"y": height, "text": text} for height, text in dimension.ticks]
+    figure.update_layout(shapes=shapes, annotations=[*titles, *ticks])
 
 
 def _title(dimension: Dimension) -> str:

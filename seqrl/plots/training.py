@@ -26,6 +26,7 @@ from seqrl.plots.template import Style, Theme, family_colour, new_figure, note, 
 MOST_POINTS = 1500
 """Longer curves are thinned, keeping the extremes of every stretch."""
 
+_MOST_COMPARED = 2
 _HEIGHT = 440
 _TIME_UNITS = ((1.0, "s"), (60.0, "min"), (3600.0, "h"))
 _TITLES = {
@@ -41,7 +42,10 @@ _TITLES = {
 
 
 class Curve(NamedTuple):
-    """One run's curve: x in steps or in ``TrainingCurvesInfo.unit``, y as measured and smoothed."""
+    """One run's curve: x in steps or in ``TrainingCurvesInfo.unit``, y as measured and smoothed.
+
+    Its values are compared with those of curves that have the same ``within``.
+    """
 
     run: str
     kind: str
@@ -50,6 +54,7 @@ class Curve(NamedTuple):
     x: np.ndarray
     raw: np.ndarray
     smooth: np.ndarray
+    within: str
 
 
 class TrainingCurvesInfo(NamedTuple):
@@ -78,6 +83,7 @@ def training_curves_info(
     *,
     kinds: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
+    within: Mapping[str, str] | None = None,
     axis: Literal["step", "time"] = "step",
     smoothing: float = 0.0,
 ) -> TrainingCurvesInfo:
@@ -88,6 +94,7 @@ def training_curves_info(
         metric: which column.
         kinds: run → dt, tt, bc, %bc or rvs; decides the colour.
         labels: run → name in the chart.
+        within: run → the runs that it can be compared with, in words ("demo/cartpole"); without it, all can be.
         axis: steps, or the seconds since the training began.
         smoothing: 0 shows what was measured; towards 1 an exponential average over about
             ``1 / (1 − smoothing)`` points, without the pull towards zero at its beginning.
@@ -97,7 +104,7 @@ def training_curves_info(
     """
     if not 0 <= smoothing < 1:
         raise ValueError(f"smoothing is {smoothing:g}; choose at least 0 and less than 1")
-    kinds, labels = kinds or {}, labels or {}
+    kinds, labels, within = kinds or {}, labels or {}, within or {}
     measured = {run: frame.dropna(subset=[metric]) for run, frame in metrics.items() if metric in frame}
     runs = [run for run, frame in measured.items() if len(frame)]
     longest = max((float(measured[run]["time_s"].max()) for run in runs), default=0.0) if axis == "time" else 0.0
@@ -112,7 +119,7 @@ def training_curves_info(
         smooth = smoothed(raw, smoothing)[kept]
         place = (family.index(run), len(family))
         label = labels.get(run, run.removeprefix("demo/"))
-        curves.append(Curve(run, kind, label, place, x[kept], raw[kept], smooth))
+        curves.append(Curve(run, kind, label, place, x[kept], raw[kept], smooth, within.get(run, "")))
     title = _TITLES.get(metric, metric.replace("_", " ").replace("/", ", "))
     unit = unit if axis == "time" else "steps"
     return TrainingCurvesInfo(tuple(curves), metric, title, axis, unit, _better(metric))
@@ -259,14 +266,30 @@ def _(info: TrainingCurvesInfo) -> str:
         change = f", from {number(curve.smooth[0])}" if len(curve.x) > 1 else ""
         where = f"step {number(curve.x[-1])}" if info.axis == "step" else duration(curve.x[-1] * _divisor(info.unit))
         return f"After {where} the {title} of {curve.label} is {number(curve.smooth[-1])}{change}."
-    if info.lower_is_better is None:
-        return f"The {title} ends with {enumerate_words(told)}."
     finite = [curve for curve in info.curves if math.isfinite(curve.smooth[-1])]
     if not finite:
         return f"The {title} ends without a number."
-    best = min(finite, key=lambda curve: curve.smooth[-1] if info.lower_is_better else -curve.smooth[-1])
-    which = "lowest" if info.lower_is_better else "highest"
-    return f"The {title} ends {which} for {best.label}, at {number(best.smooth[-1])}, of {len(info.curves)} runs."
+    if info.lower_is_better is None or len(finite) == 1:
+        return f"The {title} ends with {enumerate_words(told)}."
+    groups: dict[str, list[Curve]] = {}
+    for curve in finite:
+        groups.setdefault(curve.within, []).append(curve)
+    largest = sorted(groups.values(), key=len, reverse=True)[:_MOST_COMPARED]
+    compared = [_best(alike, info.lower_is_better) for alike in largest if len(alike) > 1]
+    if not compared:
+        return (
+            f"The {title} ends with {enumerate_words(told)}. They learned from other data or to predict other things, "
+            "so these figures cannot be compared."
+        )
+    apart = "; runs on other data, or that predict other things, cannot be compared with these"
+    return f"The {title} ends {', and '.join(compared)}{apart if len(groups) > 1 else ''}."
+
+
+def _best(curves: Sequence[Curve], lower_is_better: bool) -> str:
+    """Which of some curves that can be compared ends best, as the end of a sentence."""
+    best = min(curves, key=lambda curve: curve.smooth[-1] if lower_is_better else -curve.smooth[-1])
+    which, where = "lowest" if lower_is_better else "highest", f" on {best.within}" if best.within else ""
+    return f"{which} for {best.label}, at {number(best.smooth[-1])}, of {len(curves)} runs{where}"
 
 
 def _divisor(unit: str) -> float:

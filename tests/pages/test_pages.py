@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from pages.shared.sweep_view import on_average
 from pages.shared.token_tables import fitted, source, tokenizer_of
-from seqrl.config import OpenLoopJob, OpenLoopSpec, PolicySpec, SnapshotFacts
+from seqrl.config import BehaviourCloningSpec, OpenLoopJob, OpenLoopSpec, PolicySpec, SnapshotFacts
 from seqrl.config.sweeps import dataset_reference
 from seqrl.plots.format import number, percent
 from seqrl.registry import ENVIRONMENTS
@@ -139,6 +139,14 @@ def test_many_runs_are_found_by_words_and_compared_with_their_like(home):
     assert app.dataframe[0].value["run"].tolist()[0] == "again-7"
     assert app.selectbox(key="settings.of").options == [DATASET]
     assert app.multiselect(key=f"settings.{DATASET}").options == ["model: kind"]
+
+
+def test_the_sentence_under_the_curves_says_what_is_compared(home):
+    store = fill(home)
+    add_run(store, "best-poles", BehaviourCloningSpec(top_fraction=0.1), store.run("bc-poles").facts)
+    app = open_page("runs")
+    (told,) = (text.value for text in app.markdown if text.value.startswith("The loss ends"))
+    assert f"of 2 runs on {DATASET}; runs on other data" in told
 
 
 def test_archived_runs_can_be_restored(home):

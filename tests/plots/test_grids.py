@@ -88,5 +88,7 @@ def test_further_results_stand_before_the_last_and_may_be_missing():
     info = parallel_runs_info(table, "loss", lower_is_better=True, also=("error", "none", "flat"), noun="combination")
     assert [dimension.name for dimension in info.dimensions] == ["rate", "error", "flat", "loss"] and info.settings == 1
     assert "The loss of 3 combinations lies at" in sentence(info) and "they differ in 1 setting." in sentence(info)
-    heights = {trace.name: trace.y[1:3] for trace in parallel_runs(info).data}
-    assert np.isnan(heights["a"]).all() and (heights["b"], heights["c"]) == ((0, 0.5), (1, 0.5))
+    best, others = parallel_runs(info).data[1], parallel_runs(info).data[0]
+    assert (best.customdata[0], *best.y[1:3]) == ("c", 1, 0.5)
+    assert (others.customdata[0], *others.y[1:3]) == ("b", 0, 0.5)
+    assert others.customdata[5] == "a" and np.isnan(others.y[6:8]).all()

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 
-from seqrl.plots import parallel_runs, parallel_runs_info, sentence, telling_settings
+from seqrl.plots import family_colour, parallel_runs, parallel_runs_info, sentence, telling_settings
 
 from .synthetic import run_table
 
@@ -18,17 +18,39 @@ def test_only_settings_that_differ_become_uprights_and_the_result_is_the_last():
     assert lowest.runs[0] == table["best_value"].idxmin()
 
 
+def lines(figure):
+    """Run → its heights and what is said of it, as drawn."""
+    found = {}
+    for trace in figure.data:
+        starts = np.flatnonzero(np.asarray(trace.x) == 0)
+        for start, stop in zip(starts, [*starts[1:], len(trace.x)], strict=True):
+            assert set(trace.customdata[start:stop]) == {trace.customdata[start]}
+            assert np.isnan(trace.y[stop - 1])  # the line does not lead on to the next run
+            found[trace.customdata[start]] = trace.y[start : stop - 1], trace.text[start]
+    return found
+
+
 def test_every_line_runs_through_its_own_values():
     table = run_table()
-    info = parallel_runs_info(table, "best_value")
-    figure = parallel_runs(info)
-    assert {trace.customdata[0] for trace in figure.data} == set(table.index)
+    drawn = lines(parallel_runs(parallel_runs_info(table, "best_value")))
+    assert drawn.keys() == set(table.index)
     spread = np.ptp(table["best_value"])
+    for run, (heights, told) in drawn.items():
+        assert len(heights) == 4
+        np.testing.assert_allclose(heights[-1], (table.loc[run, "best_value"] - table["best_value"].min()) / spread)
+        assert told.startswith(run)
+        assert f"context length {table.loc[run, 'model.context_length']}" in told
+
+
+def test_families_keep_their_colours_and_the_best_run_is_drawn_last_and_alone():
+    table = run_table()
+    kinds = {run: ("dt", "bc")[at % 2] for at, run in enumerate(table.index)}
+    figure = parallel_runs(parallel_runs_info(table, "best_value", kinds=kinds))
+    assert set(figure.data[-1].customdata) == {table["best_value"].idxmax()}
+    assert len(figure.data) == 3
     for trace in figure.data:
-        assert len(trace.y) == 4
-        expected = (table.loc[trace.name, "best_value"] - table["best_value"].min()) / spread
-        np.testing.assert_allclose(trace.y[-1], expected)
-        assert f"context length {table.loc[trace.name, 'model.context_length']}" in trace.hovertemplate
+        (kind,) = {kinds[run] for run in trace.customdata}
+        assert trace.line.color == family_colour(kind, "light")
 
 
 def test_widely_spread_numbers_stand_on_a_logarithmic_upright():

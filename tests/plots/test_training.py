@@ -97,6 +97,21 @@ def test_the_sentence_names_the_best_in_the_right_direction():
     assert one.startswith("After 3\u2009000 the loss of dt") or one.startswith("After step 3\u2009000 the loss of dt")
 
 
+def test_only_runs_that_can_be_compared_are_compared():
+    runs = {name: metrics(1000, seed=seed) for seed, name in enumerate(("low", "high", "tt", "other"))}
+    for name, floor in (("low", 0.3), ("high", 0.9), ("tt", 0.1), ("other", 0.2)):
+        runs[name] = runs[name].assign(loss=floor)
+    within = {"low": "poles", "high": "poles", "tt": "poles · TT", "other": "cars"}
+    told = sentence(training_curves_info(runs, "loss", within=within))
+    assert told.startswith("The loss ends lowest for low, at 0.3, of 2 runs on poles; runs on other data")
+    alike = sentence(training_curves_info(runs, "loss", within=dict.fromkeys(runs, "poles")))
+    assert alike == "The loss ends lowest for tt, at 0.1, of 4 runs on poles."
+    none = sentence(training_curves_info({name: runs[name] for name in ("low", "other")}, "loss", within=within))
+    assert none.startswith("The loss ends with low at 0.3 and other at 0.2.") and "cannot be compared" in none
+    broken = {"low": runs["low"], "tt": runs["tt"].assign(loss=[*[1.0] * (len(runs["tt"]) - 1), np.inf])}
+    assert "compared" not in sentence(training_curves_info(broken, "loss", within=within))
+
+
 def test_one_point_is_a_marker_and_no_point_a_sentence():
     one = training_curves(training_curves_info({"a": metrics().head(1)}, "loss"))
     assert one.data[0].mode == "markers"
