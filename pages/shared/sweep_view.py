@@ -18,7 +18,7 @@ from seqrl.plots.format import count, number, with_interval
 from seqrl.registry import MODELS, environment_row
 from seqrl.store import NotFound, RunRow, Store, SweepRow
 
-MOST_TYPICAL = 8
+MOST_TYPICAL = 16
 """Episodes of a point that may stand for it; a video among them spares drawing another."""
 
 

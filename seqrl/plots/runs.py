@@ -20,6 +20,8 @@ _HEIGHT = 460
 _MOST_TICKS = 8
 _WIDE_RATIO = 10.0
 _LONGEST_WORD = 14
+_MOST_MARKED = 24
+"""Runs of a family whose values are dots, too; more dots hide the lines, and take long to draw."""
 
 
 class Dimension(NamedTuple):
@@ -211,7 +213,7 @@ def _draw_runs(figure: go.Figure, info: ParallelRunsInfo, indices: Sequence[int]
     figure.add_scatter(
         x=np.tile(np.arange(uprights + 1), len(indices)),
         y=np.concatenate(heights),
-        mode="lines+markers",
+        mode="lines+markers" if len(indices) <= _MOST_MARKED else "lines",
         line={"color": family_colour(info.kinds[indices[0]], style.theme), "width": style.sizes.line * strength},
         marker={"size": style.sizes.marker * (0.8 if best else 0.5)},
         cliponaxis=False,

@@ -7,7 +7,7 @@ import pytest
 from small_store import BEAMS, DATASET, PLANNER, RUNS, SWEEP, add_planner, add_run, fill
 from streamlit.testing.v1 import AppTest
 
-from pages.shared.sweep_view import on_average
+from pages.shared.sweep_view import film, on_average, typical
 from pages.shared.token_tables import fitted, source, tokenizer_of
 from seqrl.config import BehaviourCloningSpec, OpenLoopJob, OpenLoopSpec, PolicySpec, SnapshotFacts
 from seqrl.config.sweeps import dataset_reference
@@ -190,6 +190,15 @@ def test_a_sweep_is_put_away_and_brought_back(home, page, key, sweep):
     app.button(key=f"restore.{sweep}").click().run()
     assert sweep in [row.name for row in store.sweeps()]
     assert app.selectbox(key=key).value == sweep
+
+
+def test_every_target_of_the_demo_has_a_film_that_nobody_has_to_draw(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEQRL_HOME", str(tmp_path))
+    store = Store(tmp_path)
+    sweep, table = store.sweep("demo/rtg"), store.sweep_episodes("demo/rtg")
+    asked = table[(table["run"] == "demo/dt") & (table["decoding"] == "sampled")]
+    for _, group in asked.groupby("target"):
+        assert film(sweep, typical(sweep, group)).is_file()
 
 
 def test_trained_and_bundled_policies_can_play(home):
