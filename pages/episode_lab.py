@@ -65,7 +65,7 @@ def choose_episode(identifier: int) -> None:
     begin_anew()
 
 
-with controls():
+with controls("Which episode"):
     first, second, third, fourth = st.columns([3, 4, 2, 4], vertical_alignment="bottom")
     name = first.selectbox("Sweep", known, key="lab.sweep", on_change=forget_episode)
     sweep = store.sweep(name)

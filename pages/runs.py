@@ -123,7 +123,7 @@ def overview() -> None:
 
 
 if len(runs) > MOST_ROWS:
-    with controls():
+    with controls("Find runs"):
         sought = st.text_input(
             "Find runs",
             key="find",

@@ -253,9 +253,13 @@ def sentence(text: str) -> None:
     st.markdown(f"## {text}" if presenting() else text)
 
 
-def controls() -> DeltaGenerator:
-    """Where a page's controls go; folded away while presenting."""
-    return st.expander("Controls", icon=":material/tune:") if presenting() else st.container()
+def controls(name: str = "Controls") -> DeltaGenerator:
+    """Where a page's controls go; folded away while presenting.
+
+    Args:
+        name: of the fold, where a page has several.
+    """
+    return st.expander(name, icon=":material/tune:") if presenting() else st.container()
 
 
 def empty_state(what: str, then: str, button: str, page: str, query: Mapping[str, str] | None = None) -> None:

@@ -86,7 +86,7 @@ def response(sweep: SweepRow, row: pd.Series, step: int, probe: EpisodeProbe) ->
         text = "It is told no return, and sees pictures, of which no single number can be varied."
         st.info(text, icon=":material/image:")
         return
-    with controls():
+    with controls("What is varied"):
         varied = st.selectbox(
             "What is varied",
             options,
@@ -175,7 +175,7 @@ def attention(sweep: SweepRow, row: pd.Series, step: int, probe: EpisodeProbe) -
     names = [f"layer {layer + 1}, head {head + 1}" for layer in range(layers) for head in range(heads)]
     if st.session_state.get("lab.head", names[-1]) not in names:  # a smaller model than the one before
         st.session_state["lab.head"] = names[-1]
-    with controls():
+    with controls("Which attention"):
         head = st.selectbox(
             "Head",
             names[::-1],

@@ -195,7 +195,7 @@ def settings_and_results(rows: Sequence[RunRow], kinds: Mapping[str, str], first
     if not options:
         return
     st.subheader("Settings and what came of them", anchor=False)
-    with controls().container(horizontal=True, vertical_alignment="bottom"):
+    with controls("Which settings").container(horizontal=True, vertical_alignment="bottom"):
         wanted = compared_with(first) if first else ""
         start_with("settings.of", wanted if wanted in options else options[0])
         chosen = st.selectbox(

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 from small_store import BEAMS, RUNS, SCHEDULES, SWEEP, add_planner, add_schedules, fill
-from test_pages import open_page
+from test_pages import folds, open_page
 
 from pages.shared.strips import numbers, strips_of
 from seqrl.checkpoints import Checkpoint, save_checkpoint
@@ -58,6 +58,12 @@ def test_a_link_opens_exactly_its_episode_and_step(filmed):
         "step": "7",
     }
     assert "Step 7" in said(app)
+
+
+def test_no_two_folds_have_one_name_while_presenting(filmed):
+    weigh(filmed)
+    shown = folds(open_lab(sweep=SWEEP, episode=str(EPISODE), step="7", present="1"))
+    assert {"Which episode", "What is varied", "Which attention"} <= set(shown)
 
 
 @pytest.mark.parametrize("query", [{"sweep": "gone", "episode": "3"}, {"sweep": SWEEP, "episode": "999", "step": "x"}])

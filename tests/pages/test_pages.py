@@ -59,6 +59,20 @@ def test_a_filled_home_is_drawn_without_complaint(name, home):
     assert not any(str(button.key).startswith("empty.") for button in app.button)
 
 
+def test_no_two_folds_of_the_runs_have_one_name_while_presenting(home):
+    store = fill(home)
+    for seed in range(8):
+        add_run(store, f"again-{seed}", RUNS["dt-poles"], store.run("dt-poles").facts)
+    assert {"Find runs", "Controls", "Which settings"} <= set(folds(open_page("runs", present="1")))
+
+
+def folds(app):
+    """The names of the page's folds, each there once."""
+    labels = [fold.label for fold in app.expander]
+    assert len(set(labels)) == len(labels)
+    return labels
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_damaged_database_is_one_sentence_with_a_remedy(name, home):
     home.mkdir()
