@@ -13,6 +13,7 @@ else:
     from pages.shared.charts import load_library
     from pages.shared.frame import ICON, dress, presentation_switch, problems
     from pages.shared.jobs import sidebar_status
+    from pages.shared.places import place_choice
     from pages.shared.tour import banner
 
     st.set_page_config(page_title="seqrl", page_icon=ICON, layout="wide")
@@ -42,6 +43,7 @@ else:
     dress()
     load_library()
     with problems():
+        place_choice()  # before anything that asks where jobs run: it is the way out of a choice that cannot be kept
         sidebar_status()
         presentation_switch()
         banner()

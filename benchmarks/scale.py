@@ -42,11 +42,12 @@ from benchmarks.harness import RESULTS
 from seqrl.checkpoints import read_about, read_files
 from seqrl.config import DatasetFacts, ReturnSweepJob, ReturnSweepSpec, RunSpec
 from seqrl.evaluation import LARGEST_CHUNK, sweep_cells
+from seqrl.jobs.choice import WORKERS_VARIABLE
 from seqrl.jobs.ray_cluster import connect, start_cluster, stop_cluster
 from seqrl.store import Store
 from seqrl.store.episodes import append_part, decode
 from seqrl.worker.context import JobContext
-from seqrl.worker.fan_out import WORKERS_VARIABLE, FanOut
+from seqrl.worker.fan_out import FanOut
 from seqrl.worker.pieces import ReturnPiece, digest, measure, points_of, return_pieces, rows_of_a_piece, versions
 
 RUN = "demo/dt"

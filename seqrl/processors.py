@@ -6,6 +6,8 @@ import math
 import os
 from pathlib import Path
 
+import psutil
+
 _CONTROL = Path("/sys/fs/cgroup")
 
 
@@ -13,6 +15,13 @@ def processors() -> int:
     """Processors that this process may use: those of its affinity, and no more than its container's share of time."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(allowed, _share())))
+
+
+def idle_processors() -> int:
+    """How many of them nothing keeps busy just now; at least one. Takes a fifth of a second to look."""
+    machine = os.cpu_count() or 1
+    busy = psutil.cpu_percent(interval=0.2) / 100 * machine
+    return max(1, min(processors(), round(machine - busy)))
 
 
 def _share() -> float:

@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 from seqrl.jobs import ray_cluster
+from seqrl.jobs.choice import ADDRESS_VARIABLE
 
 
 class Hold:
@@ -47,6 +48,6 @@ def cluster(tmp_path_factory):
 def connected(cluster, monkeypatch):
     """``ray``, connected to that cluster, as are jobs of whatever home."""
     started, home = cluster
-    for name, value in (ray_cluster.variables(home) | {ray_cluster.ADDRESS_VARIABLE: started.address}).items():
+    for name, value in (ray_cluster.variables(home) | {ADDRESS_VARIABLE: started.address}).items():
         monkeypatch.setenv(name, value)
     return ray_cluster.connect(home)

@@ -11,7 +11,7 @@ import sys
 import time
 
 from seqrl.jobs import LocalBackend
-from seqrl.jobs.backend import BACKEND_VARIABLE
+from seqrl.jobs.choice import BACKEND_VARIABLE
 from seqrl.worker import __main__ as worker
 from seqrl.worker.context import Stopped
 

@@ -9,9 +9,8 @@ import psutil
 import pytest
 
 from seqrl import jobs
-from seqrl.jobs.backend import BACKEND_VARIABLE
+from seqrl.jobs.choice import ADDRESS_VARIABLE, BACKEND_VARIABLE
 from seqrl.jobs.process import ProcessIdentity, is_worker
-from seqrl.jobs.ray_cluster import ADDRESS_VARIABLE
 from tests.ray_clusters import Hold, doing
 from tests.specs import train_job
 from tests.stand_in import stand_in_backend
@@ -46,14 +45,14 @@ def finished(store, backend, name):
     return jobs.wait(store, jobs.submit(store, train_job(name), backend).id, backend=backend)
 
 
-def test_the_chosen_backend_is_the_one_that_the_environment_names(backend):
-    assert isinstance(jobs.chosen_backend(), type(backend))
+def test_the_chosen_backend_is_the_one_that_the_environment_names(tiny, backend):
+    assert isinstance(jobs.chosen_backend(tiny), type(backend))
 
 
-def test_a_backend_that_does_not_exist_is_a_sentence(monkeypatch):
+def test_a_backend_that_does_not_exist_is_a_sentence(tiny, monkeypatch):
     monkeypatch.setenv(BACKEND_VARIABLE, "slurm")
     with pytest.raises(ValueError, match="^SEQRL_BACKEND is 'slurm'; choose local or ray$"):
-        jobs.chosen_backend()
+        jobs.chosen_backend(tiny)
 
 
 def test_a_job_runs_says_how_far_it_is_and_succeeds(tiny, backend):
@@ -181,4 +180,4 @@ def test_a_job_that_no_cluster_takes_has_failed_with_a_sentence(tiny, ray_backen
     monkeypatch.setenv(ADDRESS_VARIABLE, "ray://127.0.0.1:10001")
     job = jobs.submit(tiny, train_job("quick-1"), ray_backend)
     assert job.state == "failed"
-    assert job.error.startswith("SEQRL_RAY_ADDRESS is ray://127.0.0.1:10001; give HOST:PORT")
+    assert job.error.startswith("the address of the Ray cluster is ray://127.0.0.1:10001; give HOST:PORT")

@@ -8,9 +8,8 @@ import pytest
 
 from seqrl import jobs
 from seqrl.config import BeamSweepJob, BeamSweepSpec, ReturnSweepJob
-from seqrl.jobs.backend import BACKEND_VARIABLE
+from seqrl.jobs.choice import BACKEND_VARIABLE, WORKERS_VARIABLE
 from seqrl.store import Store
-from seqrl.worker.fan_out import WORKERS_VARIABLE
 from tests.in_process import InProcess, do
 from tests.ray_clusters import doing
 from tests.specs import sweep_spec, train_job

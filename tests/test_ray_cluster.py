@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from seqrl.jobs import ray_cluster
+from seqrl.jobs.choice import ADDRESS_VARIABLE
 from seqrl.jobs.process import ProcessIdentity
 
 pytestmark = pytest.mark.xdist_group("ray")
@@ -57,7 +58,7 @@ def test_who_only_submits_is_not_connected_afterwards(cluster, connected):
 
 def test_another_name_of_the_same_place_is_connected_to_once(connected, cluster, monkeypatch):
     port = cluster[0].address.rpartition(":")[2]
-    monkeypatch.setenv(ray_cluster.ADDRESS_VARIABLE, f"localhost:{port}")
+    monkeypatch.setenv(ADDRESS_VARIABLE, f"localhost:{port}")
     drivers = {ray_cluster.connect(cluster[1]).get_runtime_context().get_job_id() for _ in range(2)}
     assert len(drivers) == 1
 
@@ -91,8 +92,8 @@ def test_a_note_names_no_folder_but_a_clusters_own(tmp_path, folder):
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999", "nonsense"])
 def test_an_address_where_nothing_answers_is_a_sentence_at_once(tmp_path, monkeypatch, address):
     monkeypatch.setattr(ray_cluster, "check_installed", lambda: None)  # nothing of Ray is reached
-    monkeypatch.setenv(ray_cluster.ADDRESS_VARIABLE, address)
-    with pytest.raises(ValueError, match=f"no Ray cluster answers at {address} .*; start it, or change SEQRL_RAY"):
+    monkeypatch.setenv(ADDRESS_VARIABLE, address)
+    with pytest.raises(ValueError, match=f"no Ray cluster answers at {address} .*; start it, or choose another"):
         ray_cluster.connect(tmp_path)
 
 

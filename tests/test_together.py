@@ -11,7 +11,7 @@ import torch
 
 from seqrl import jobs
 from seqrl.checkpoints import load_training_state
-from seqrl.jobs.backend import BACKEND_VARIABLE
+from seqrl.jobs.choice import BACKEND_VARIABLE
 from seqrl.jobs.process import TOKEN_VARIABLE, ProcessIdentity
 from seqrl.jobs.torchrun import _loopback
 from seqrl.worker.together import LOG_NAME

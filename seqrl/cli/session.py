@@ -36,12 +36,17 @@ class Session:
 
     Args:
         home: the store's home folder; None takes the default.
-        backend: where jobs run; the one that ``SEQRL_BACKEND`` names by default.
+        backend: where jobs run; what was chosen for the home by default.
     """
 
     def __init__(self, home: Path | None, backend: jobs.Backend | None = None) -> None:
         self.home = home
-        self.backend = backend or jobs.chosen_backend()
+        self._backend = backend
+
+    @cached_property
+    def backend(self) -> jobs.Backend:
+        """Where jobs run."""
+        return self._backend or jobs.chosen_backend(self.store)
 
     @cached_property
     def store(self) -> Store:

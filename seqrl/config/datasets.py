@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import model_validator
 
 from seqrl.config.base import Name, Spec, setting
+from seqrl.config.policies import POLICY_PREFIX, RUN_PREFIX
 
 
 class BehaviourSpec(Spec):
@@ -77,6 +78,11 @@ class DatasetSpec(Spec):
         if len(set(tiers)) < len(tiers):
             raise ValueError(f"the mixture names a tier twice ({', '.join(tiers)}); give each tier its own name")
         return self
+
+    @property
+    def portable(self) -> bool:
+        """Whether any machine can collect it: nothing that was trained here plays."""
+        return not any(behaviour.policy.startswith((RUN_PREFIX, POLICY_PREFIX)) for behaviour in self.behaviours)
 
     def episodes_by_tier(self) -> list[int]:
         """Whole episodes of each behaviour, summing to ``episodes`` (largest remainders round up)."""

@@ -106,6 +106,9 @@ class SnapshotFacts(Spec):
     mean_return: float
 
 
+RUN_PREFIX = "run:"
+"""``run:NAME`` as a behaviour: a trained run, sampled."""
+
 POLICY_PREFIX = "policy:"
 """``policy:NAME@TIER`` as a behaviour: a snapshot of a trained policy, see `snapshot_tiers`."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
@@ -13,11 +13,11 @@ from gymnasium.envs.registration import EnvSpec
 from minari.dataset.minari_storage import MinariStorage
 
 from seqrl.config import DatasetFacts, DatasetSpec, SpaceFacts
-from seqrl.datasets.collection import collect
+from seqrl.datasets.collection import Collected, collect
 from seqrl.datasets.importers.spaces import space_from_json
 from seqrl.datasets.minari_files import MinariWriter, read_episodes
 from seqrl.datasets.statistics import measure
-from seqrl.environments import facts_of, make_environment
+from seqrl.environments import EnvironmentFacts, facts_of, make_environment
 from seqrl.environments.behaviours import MakeController
 from seqrl.environments.spaces import (
     action_facts,
@@ -36,6 +36,15 @@ OnProgress = Callable[[float, str], None]
 ShouldStop = Callable[[], bool]
 
 
+class Play(Protocol):
+    """Plays the episodes of a specification, as `seqrl.datasets.collection.collect` does."""
+
+    def __call__(
+        self, spec: DatasetSpec, *, facts: EnvironmentFacts, policies: Mapping[str, MakeController] | None
+    ) -> Iterator[Collected]:
+        """The episodes, in their order."""
+
+
 class BuildStopped(Exception):
     """``should_stop`` was true; nothing of the unfinished dataset is left."""
 
@@ -48,6 +57,7 @@ def build(
     on_progress: OnProgress = lambda fraction, message: None,
     should_stop: ShouldStop = lambda: False,
     policies: Mapping[str, MakeController] | None = None,
+    play: Play = collect,
 ) -> DatasetFacts:
     """Collect a dataset and write it as columns and as Minari dataset, both whole or not at all.
 
@@ -58,6 +68,7 @@ def build(
         on_progress: called with the share that is done, 0 to 1, and what is being done.
         should_stop: asked at every piece of the collection.
         policies: see `seqrl.datasets.collection.collect`.
+        play: what plays the episodes and gives them in their order; several processes, for example.
 
     Returns:
         What was measured of it; also stored with the columns.
@@ -77,7 +88,7 @@ def build(
             folder = stack.enter_context(atomic_folder(minari_root / minari_id(spec.name)))
             about = {"seqrl": spec.to_json(), "description": f"collected by seqrl in {spec.environment}"}
             minari = stack.enter_context(MinariWriter(folder, minari_id(spec.name), env, about))
-        for piece in collect(spec, facts=facts, policies=policies):
+        for piece in play(spec, facts=facts, policies=policies):
             if should_stop():
                 raise BuildStopped
             for episode in piece.episodes:

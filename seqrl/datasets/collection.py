@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import Field
 
-from seqrl.config import BehaviourSpec, DatasetSpec
+from seqrl.config import BehaviourSpec, DatasetSpec, Spec
 from seqrl.environments import EnvironmentFacts, EnvironmentVector, GymnasiumVector, make_vector, space_facts
 from seqrl.environments.behaviours import Behaviour, MakeController
 
@@ -67,6 +68,83 @@ class Collected:
     steps: int
 
 
+class Piece(Spec):
+    """Consecutive episodes of one behaviour; what is played does not depend on how a collection is cut into pieces."""
+
+    behaviour: int = Field(description="Which one of the dataset's.")
+    first: int = Field(description="Number of its first episode among all of the dataset.")
+    count: int
+
+
+def pieces(spec: DatasetSpec, largest: int, first: int = 0) -> list[Piece]:
+    """Cut a collection into pieces, in the order of the dataset.
+
+    Args:
+        spec: what to collect.
+        largest: episodes of a piece at most.
+        first: leave out the episodes before this one.
+
+    >>> [(piece.first, piece.count) for piece in pieces(DatasetSpec(name="d", episodes=10), 4, first=3)]
+    [(3, 4), (7, 3)]
+    """
+    ends = np.cumsum(spec.episodes_by_tier()).tolist()
+    starts = [max(start, first) for start in (0, *ends[:-1])]
+    return [
+        Piece(behaviour=number, first=at, count=min(largest, end - at))
+        for number, (start, end) in enumerate(zip(starts, ends, strict=True))
+        for at in range(start, end, largest)
+    ]
+
+
+class Collector:
+    """Plays pieces of a collection, in any order.
+
+    Args:
+        spec: what to collect.
+        facts: of the environment, where they are known already.
+        policies: policies beyond the registry, see `seqrl.environments.behaviours.make_controller`.
+
+    Attributes:
+        at_once: episodes that may play together, by the memory that they may need.
+
+    Raises:
+        ValueError: if the environment, a policy or its noise does not fit, or episodes might never end.
+    """
+
+    def __init__(
+        self,
+        spec: DatasetSpec,
+        facts: EnvironmentFacts | None = None,
+        policies: Mapping[str, MakeController] | None = None,
+    ) -> None:
+        facts = facts or space_facts(spec.environment, spec.environment_kwargs, spec.max_episode_steps)
+        if facts.max_episode_steps is None:
+            raise ValueError(
+                f"{spec.environment} has no time limit, so an episode may never end; set max_episode_steps"
+            )
+        self.spec, self._most_steps = spec, facts.max_episode_steps
+        self._behaviours = [Behaviour(behaviour, facts, policies) for behaviour in spec.behaviours]
+        self._vector = make_vector(spec.environment, spec.environment_kwargs, max_episode_steps=spec.max_episode_steps)
+        self.at_once = episodes_at_once(facts, isinstance(self._vector, GymnasiumVector))
+
+    def play(self, piece: Piece, steps: int = 0) -> Iterator[Collected]:
+        """Play a piece: news without episodes, and in the end all of them.
+
+        Args:
+            piece: what to play, after all that comes before it.
+            steps: taken before.
+        """
+        behaviour, total = self._behaviours[piece.behaviour], self.spec.episodes
+        chunk = _Chunk([episode_seed(self.spec.seed, piece.first + i) for i in range(piece.count)])
+        for share in chunk.play(self._vector, behaviour, self._most_steps):
+            yield Collected([], (piece.first + share * piece.count) / total, steps + chunk.steps)
+        yield Collected(chunk.episodes(behaviour.spec), (piece.first + piece.count) / total, steps + chunk.steps)
+
+    def close(self) -> None:
+        """Let go of the environments."""
+        self._vector.close()
+
+
 def collect(
     spec: DatasetSpec,
     *,
@@ -80,32 +158,22 @@ def collect(
 
     Args:
         spec: what to collect.
-        facts: of the environment, where they are known already.
-        policies: policies beyond the registry, see `seqrl.environments.behaviours.make_controller`.
+        facts: see `Collector`.
+        policies: see `Collector`.
         chunk_episodes: episodes that play at once; chosen by the memory that they may need. It changes nothing
             but speed and memory.
 
     Raises:
-        ValueError: if the environment, a policy or its noise does not fit, or episodes might never end.
+        ValueError: see `Collector`.
     """
-    facts = facts or space_facts(spec.environment, spec.environment_kwargs, spec.max_episode_steps)
-    if facts.max_episode_steps is None:
-        raise ValueError(f"{spec.environment} has no time limit, so an episode may never end; set max_episode_steps")
-    behaviours = [Behaviour(behaviour, facts, policies) for behaviour in spec.behaviours]
-    vector = make_vector(spec.environment, spec.environment_kwargs, max_episode_steps=spec.max_episode_steps)
-    at_once = chunk_episodes or episodes_at_once(facts, isinstance(vector, GymnasiumVector))
-    done = steps = 0
+    collector, steps = Collector(spec, facts, policies), 0
     try:
-        for behaviour, count in zip(behaviours, spec.episodes_by_tier(), strict=True):
-            for first in range(0, count, at_once):
-                size = min(at_once, count - first)
-                chunk = _Chunk([episode_seed(spec.seed, done + i) for i in range(size)])
-                for share in chunk.play(vector, behaviour, facts.max_episode_steps):
-                    yield Collected([], (done + share * size) / spec.episodes, steps + chunk.steps)
-                done, steps = done + size, steps + chunk.steps
-                yield Collected(chunk.episodes(behaviour.spec), done / spec.episodes, steps)
+        for piece in pieces(spec, chunk_episodes or collector.at_once):
+            for news in collector.play(piece, steps):
+                yield news
+            steps = news.steps
     finally:
-        vector.close()
+        collector.close()
 
 
 def episode_seed(seed: int, episode: int) -> int:

@@ -5,7 +5,8 @@ every job is in the store, each change a compare-and-set; whether a job lives is
 for its worker. Closing a tab or killing the server leaves jobs running.
 """
 
-from seqrl.jobs.backend import Backend, LocalBackend, chosen_backend
+from seqrl.jobs.backend import Backend, LocalBackend, choose, chosen_backend
+from seqrl.jobs.choice import BackendName, Choice, choice
 from seqrl.jobs.queue import (
     GRACE_S,
     advance,
@@ -24,10 +25,14 @@ from seqrl.jobs.submission import usable_dataset, usable_run
 __all__ = [
     "GRACE_S",
     "Backend",
+    "BackendName",
+    "Choice",
     "LocalBackend",
     "advance",
     "can_resume",
     "cancel",
+    "choice",
+    "choose",
     "chosen_backend",
     "clean_up",
     "job_limit",

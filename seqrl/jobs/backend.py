@@ -1,7 +1,7 @@
 """Where jobs run. The queue decides when; a backend starts, watches and stops.
 
-``SEQRL_BACKEND`` chooses it: ``local`` (the default) starts processes of this machine, ``ray`` lets a cluster account
-for them and measure the cells of sweeps (`seqrl.jobs.ray_backend`, imported only then).
+Which one is said in `seqrl.jobs.choice`: ``local`` (the default) starts processes of this machine, ``ray`` lets a
+cluster account for them and do the large parts of their work (`seqrl.jobs.ray_backend`, imported only then).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from seqrl.files import atomic_write_text
+from seqrl.jobs.choice import ADDRESS_SETTING, BACKEND_SETTING, BACKEND_VARIABLE, BackendName, choice
 from seqrl.jobs.process import TOKEN_VARIABLE, ProcessIdentity, ask_to_stop, kill_all
 from seqrl.store import JobRow, Store
 
@@ -25,7 +26,6 @@ LOG_NAME = "log.txt"
 OUTCOME_NAME = "outcome"
 OUTCOME_BYTES = 4096
 WORKER_COMMAND = (sys.executable, "-P", "-m", "seqrl.worker")
-BACKEND_VARIABLE = "SEQRL_BACKEND"
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -147,20 +147,40 @@ class LocalBackend:
             )
 
 
-def chosen_backend() -> Backend:
-    """The backend that ``SEQRL_BACKEND`` names; processes of this machine if it is not set.
+def chosen_backend(store: Store) -> Backend:
+    """The backend that was chosen for a home, see `seqrl.jobs.choice`.
 
     Raises:
         ValueError: if there is no such backend, or what it needs is not installed.
     """
-    name = os.environ.get(BACKEND_VARIABLE) or "local"
-    if name == "local":
+    if choice(store).backend == "local":
         return LocalBackend()
-    if name == "ray":
-        from seqrl.jobs.ray_backend import RayBackend
+    from seqrl.jobs.ray_backend import RayBackend
 
-        return RayBackend()
-    raise ValueError(f"{BACKEND_VARIABLE} is {name!r}; choose local or ray")
+    return RayBackend()
+
+
+def choose(store: Store, backend: BackendName, address: str | None = None) -> None:
+    """Have the jobs of a home run elsewhere from now on; those that run stay where they are.
+
+    Args:
+        store: the home.
+        backend: ``local`` or ``ray``.
+        address: ``HOST:PORT`` of a running cluster; None for one of this machine, started with the first job.
+
+    Raises:
+        ValueError: if the environment says where jobs run, Ray is not installed, or nothing answers at the address.
+    """
+    if choice(store).fixed:
+        raise ValueError(f"{BACKEND_VARIABLE} is set where this server was started; unset it there to choose here")
+    if backend == "ray":
+        from seqrl.jobs.ray_cluster import check_installed, knock
+
+        check_installed()
+        if address is not None:
+            knock(address)
+    store.set_setting(ADDRESS_SETTING, address if backend == "ray" else None)
+    store.set_setting(BACKEND_SETTING, backend)
 
 
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**28), "MALLOC_TRIM_THRESHOLD_": str(2**28)}

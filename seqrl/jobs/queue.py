@@ -39,7 +39,7 @@ def submit(store: Store, job: JobSpec, backend: Backend | None = None) -> JobRow
     Raises:
         ValueError: one sentence on what does not fit; nothing is queued then.
     """
-    backend = backend or chosen_backend()
+    backend = backend or chosen_backend(store)
     job_id = create_rows(store, job)
     advance(store, backend)
     return store.job(job_id)
@@ -50,7 +50,7 @@ def advance(store: Store, backend: Backend | None = None) -> None:
 
     Those that somebody is watching for, such as a video, take seconds: one of them may run beside the others.
     """
-    starter = backend or chosen_backend()
+    starter = backend or chosen_backend(store)
     store.fail_damaged_jobs()
     for watched, limit in ((True, 1), (False, job_limit(store))):
         while (job := store.next_queued(watched=watched)) is not None:
@@ -60,7 +60,7 @@ def advance(store: Store, backend: Backend | None = None) -> None:
 
 def reconcile(store: Store, backend: Backend | None = None) -> None:
     """Notice jobs whose process is gone, end those that outstayed their grace, and move the queue. Cheap."""
-    backend = backend or chosen_backend()
+    backend = backend or chosen_backend(store)
     store.fail_damaged_jobs()
     for job in store.jobs(["running"]):
         if job.cancel_requested is not None and not 0 <= store.now() - job.cancel_requested <= GRACE_S:
@@ -88,7 +88,7 @@ def cancel(
     Raises:
         ValueError: if it has ended already.
     """
-    backend = backend or chosen_backend()
+    backend = backend or chosen_backend(store)
     if store.transition(job_id, ["queued"], "cancelled", message="cancelled before it started"):
         return store.job(job_id)
     job = store.job(job_id)
@@ -109,7 +109,7 @@ def resume(store: Store, job_id: int, backend: Backend | None = None) -> JobRow:
     Raises:
         ValueError: if it is not stopped, or of a kind that starts afresh.
     """
-    backend = backend or chosen_backend()
+    backend = backend or chosen_backend(store)
     job = store.job(job_id)
     if job.kind != "train" and not job.kind.startswith("sweep_"):
         raise ValueError(f"job {job_id} is a {job.kind} job, which cannot be resumed; start it again")

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from seqrl.config import RunSpec
 from seqrl.jobs.backend import WORKER_COMMAND, LocalBackend, lock
 from seqrl.jobs.ray_cluster import NAMESPACE, borrowed, check_installed
 from seqrl.store import JobRow, Store
@@ -33,7 +34,8 @@ def processors_of(job: JobRow) -> int:
 
     One that trains in several processes waits for the workers of Ray's trainer, who might wait for its processor.
     """
-    spread = job.kind == "train" and job.job.spec.training.processes > 1
+    spec = job.job.spec
+    spread = isinstance(spec, RunSpec) and spec.training.processes > 1
     return 0 if spread or job.kind in FANS_OUT or job.kind in WATCHED_KINDS else 1
 
 

@@ -2,8 +2,8 @@
 
 ``python -m seqrl.jobs.ray_cluster start | status | stop`` for the home in ``SEQRL_HOME``.
 
-``SEQRL_RAY_ADDRESS`` names a running cluster, as ``HOST:PORT``; this machine must be one of its nodes. Without it the
-first job starts a cluster of this home's own, which outlives whoever started it: it listens on 127.0.0.1 only, asks
+A running cluster may be chosen by its address (`seqrl.jobs.choice`); this machine must be one of its nodes. Without one
+the first job starts a cluster of this home's own, which outlives whoever started it: it listens on 127.0.0.1 only, asks
 for a token that only this user can read, shows no dashboard and reports no usage. ``ray`` is imported here alone, when
 somebody asks for it.
 """
@@ -34,11 +34,12 @@ import psutil
 
 from seqrl.files import atomic_write_text
 from seqrl.jobs.backend import COMPUTING, python_path
+from seqrl.jobs.choice import cluster_address
 from seqrl.jobs.process import ProcessIdentity
 from seqrl.processors import processors
+from seqrl.store import Store
 from seqrl.store.base import default_home
 
-ADDRESS_VARIABLE = "SEQRL_RAY_ADDRESS"
 NAMESPACE = "seqrl"
 _MOST_STARTING_S, _MOST_STOPPING_S, _MOST_KNOCKING_S = 60.0, 10.0, 5.0
 _OBJECT_STORE_BYTES = 2**28
@@ -56,7 +57,7 @@ def check_installed() -> None:
     """
     if importlib.util.find_spec("ray") is None:
         raise ValueError(
-            "SEQRL_BACKEND is ray but Ray is not installed; pip install -r requirements-ray.txt, or unset it"
+            "jobs are to run on Ray but Ray is not installed; pip install -r requirements-ray.txt, or choose local"
         )
 
 
@@ -74,12 +75,7 @@ def connect(home: Path, start: bool = True) -> Any:
         ValueError: if Ray is missing, or nothing answers at the address.
     """
     check_installed()
-    address = os.environ.get(ADDRESS_VARIABLE) or None
-    if address is not None and "://" in address:
-        raise ValueError(
-            f"{ADDRESS_VARIABLE} is {address}; give HOST:PORT of a cluster that this machine is a node of, since the "
-            "jobs that write into SEQRL_HOME run here"
-        )
+    address = _chosen_address(home)
     with _connecting:
         if address is None:
             cluster = start_cluster(home) if start else running_cluster(home)
@@ -97,6 +93,21 @@ def connect(home: Path, start: bool = True) -> Any:
         _attach(ray, address)
         _attached[:] = [address]
         return ray
+
+
+def _chosen_address(home: Path) -> str | None:
+    address = cluster_address(Store(home))
+    if address is not None:
+        _check_address(address)
+    return address
+
+
+def _check_address(address: str) -> None:
+    if "://" in address:
+        raise ValueError(
+            f"the address of the Ray cluster is {address}; give HOST:PORT of a cluster that this machine is a node of, "
+            "since the jobs that write into SEQRL_HOME run here"
+        )
 
 
 @contextmanager
@@ -197,7 +208,7 @@ def stop_cluster(home: Path) -> bool:
 
 def _attach(ray: Any, address: str) -> None:
     """Connect, and leave this process's handling of SIGTERM as it is: Ray would replace it."""
-    _knock(address)
+    knock(address)
     handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
@@ -210,24 +221,25 @@ def _attach(ray: Any, address: str) -> None:
     except Exception as error:  # ConnectionError, RuntimeError, ValueError and Ray's own: it keeps no contract
         said = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"no Ray cluster answers at {address} ({said}); start it, or change {ADDRESS_VARIABLE}"
+            f"no Ray cluster answers at {address} ({said}); start it, or choose another address"
         ) from error
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)
 
 
-def _knock(address: str) -> None:
+def knock(address: str) -> None:
     """Make sure that something listens at an address; Ray would try for minutes.
 
     Raises:
         ValueError: if nothing does, or it is no address.
     """
+    _check_address(address)
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=_MOST_KNOCKING_S).close()
     except (OSError, ValueError, OverflowError) as error:
-        text = f"no Ray cluster answers at {address} ({error}); start it, or change {ADDRESS_VARIABLE}"
+        text = f"no Ray cluster answers at {address} ({error}); start it, or choose another address"
         raise ValueError(text) from error
 
 

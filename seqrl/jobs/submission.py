@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from seqrl.config import DatasetFacts, JobSpec, check_beam_sweep, check_return_sweep, check_run, check_schedule_sweep
-from seqrl.config.policies import POLICY_PREFIX
+from seqrl.config.policies import POLICY_PREFIX, RUN_PREFIX
 from seqrl.store import RunRow, Store
-
-_RUN_POLICY = "run:"
 
 
 def create_rows(store: Store, job: JobSpec) -> int:
@@ -62,8 +60,8 @@ def usable_run(store: Store, name: str) -> RunRow:
 
 def _create_dataset(store: Store, job: Any, job_id: int) -> None:
     for behaviour in job.spec.behaviours:
-        if behaviour.policy.startswith(_RUN_POLICY):
-            usable_run(store, behaviour.policy.removeprefix(_RUN_POLICY))
+        if behaviour.policy.startswith(RUN_PREFIX):
+            usable_run(store, behaviour.policy.removeprefix(RUN_PREFIX))
         elif behaviour.policy.startswith(POLICY_PREFIX):
             store.policy_snapshots(behaviour.policy)
     store.add_dataset(job.spec.name, source=job.spec.model_dump(mode="json"), job_id=job_id)

@@ -2,8 +2,8 @@
 
 They differ from ``torch.nn``'s in three ways. Weights come from an explicit generator, so that building a model never
 touches global random state. A layer computes in the number format of its input (``bfloat16`` while training, where that
-pays) while its weights stay ``float32``. And dropout masks come from cheap random bytes that depend on seed, step and
-part alone: torch's own dropout costs as much as a matrix product on a CPU, and a resumed run has to draw the same masks.
+pays) while its weights stay ``float32``. And dropout masks come from cheap random bytes that depend on (seed, step,
+part) alone: torch's own dropout costs as much as a matrix product on a CPU, and a resumed run has to draw them again.
 """
 
 from __future__ import annotations

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from seqrl.beam_evaluation import BeamSweepProgress, beam_cells, beam_sweep
 from seqrl.checkpoints import load_model
 from seqrl.config import BeamSweepSpec, check_beam_sweep
+from seqrl.jobs.choice import fans_out
 from seqrl.store import Store
 from seqrl.store.records import EpisodeRecord
 from seqrl.training.machine import IdleCores
 from seqrl.worker.context import JobContext, Stopped
-from seqrl.worker.fan_out import FanOut, fans_out
+from seqrl.worker.fan_out import FanOut
 from seqrl.worker.pieces import beam_pieces
 
 Points = set[tuple[str, int, int]]
@@ -24,7 +25,7 @@ def run(context: JobContext, spec: BeamSweepSpec) -> None:
     done = finished_cells(store, spec)
     if done:
         context.log(f"{len(done)} points are measured already")
-    for records in _on_cluster(context, spec, done) if fans_out() else _here(context, spec, done):
+    for records in _on_cluster(context, spec, done) if fans_out(store) else _here(context, spec, done):
         store.append_episodes(spec.name, records)
         first = records[0]
         achieved = sum(record.achieved_return for record in records) / len(records)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seqrl.config import DatasetSpec
-from seqrl.config.policies import POLICY_PREFIX
+from seqrl.config.policies import POLICY_PREFIX, RUN_PREFIX
 from seqrl.datasets import BuildStopped, build
 from seqrl.environments import EnvironmentFacts
 from seqrl.environments.behaviours import MakeController
@@ -17,11 +17,10 @@ from seqrl.environments.snapshots import SnapshotController, load_snapshot
 from seqrl.store import Store
 from seqrl.store.columns import Columns
 from seqrl.worker.context import JobContext, Stopped
+from seqrl.worker.shards import play
 
 if TYPE_CHECKING:
     from seqrl.policies import SequencePolicy
-
-_RUN_POLICY = "run:"
 
 
 def run(context: JobContext, spec: DatasetSpec) -> None:
@@ -35,6 +34,7 @@ def run(context: JobContext, spec: DatasetSpec) -> None:
             on_progress=context.progress,
             should_stop=context.should_stop,
             policies=run_policies(store, spec),
+            play=partial(play, context),
         )
     except BuildStopped as error:
         raise Stopped from error
@@ -46,8 +46,8 @@ def run(context: JobContext, spec: DatasetSpec) -> None:
 def run_policies(store: Store, spec: DatasetSpec) -> dict[str, MakeController]:
     """What was trained among the behaviours: ``run:NAME`` or ``policy:NAME@TIER`` → what makes its controller."""
     wanted = sorted({item.policy for item in spec.behaviours})
-    runs = {policy for policy in wanted if policy.startswith(_RUN_POLICY)}
-    makers: dict[str, MakeController] = {run: _Maker(store, run.removeprefix(_RUN_POLICY)) for run in sorted(runs)}
+    runs = {policy for policy in wanted if policy.startswith(RUN_PREFIX)}
+    makers: dict[str, MakeController] = {run: _Maker(store, run.removeprefix(RUN_PREFIX)) for run in sorted(runs)}
     for policy in wanted:
         if policy.startswith(POLICY_PREFIX):
             snapshots = [load_snapshot(path) for path in store.policy_snapshots(policy)]

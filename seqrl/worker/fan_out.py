@@ -7,31 +7,24 @@ many they are. A task whose worker or machine dies is started again.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from seqrl.checkpoints import read_about, read_files
 from seqrl.config import DatasetFacts, RunSpec
-from seqrl.jobs.backend import BACKEND_VARIABLE
+from seqrl.jobs.choice import allowed_workers
 from seqrl.jobs.ray_cluster import connect
 from seqrl.store.episodes import decode
 from seqrl.store.records import EpisodeRecord
 from seqrl.worker.context import JobContext
 from seqrl.worker.pieces import BeamPiece, ReturnPiece, digest, measure
 
-WORKERS_VARIABLE = "SEQRL_RAY_WORKERS"
 MOST_RETRIES = 3
 _QUEUED_A_WORKER = 2
 """Tasks given to Ray for every processor: the next one is there when one ends."""
 
 _LOOK_EVERY_S = 0.25
-
-
-def fans_out() -> bool:
-    """Whether sweeps are measured by a cluster."""
-    return os.environ.get(BACKEND_VARIABLE) == "ray"
 
 
 class FanOut:
@@ -51,7 +44,7 @@ class FanOut:
         self._finished, self._planned = 0, 0
         context.progress(0.0, "asking for workers", now=True)
         self.ray = connect(context.store.home)
-        self.workers = self._allowed() or max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+        self.workers = allowed_workers() or max(1, int(self.ray.cluster_resources().get("CPU", 1)))
 
     def about(self, run: str) -> tuple[RunSpec, DatasetFacts]:
         """Spec and facts of a run, as its checkpoint knows them."""
@@ -88,7 +81,7 @@ class FanOut:
         files = {run: tuple(map(ray.put, parts)) for run, parts in self._files.items()}
         waiting = deque((piece, 0) for piece in pieces)
         running: dict[Any, tuple[ReturnPiece | BeamPiece, int]] = {}
-        most = self._allowed() or _QUEUED_A_WORKER * self.workers
+        most = allowed_workers() or _QUEUED_A_WORKER * self.workers
         while (waiting or running) and not context.should_stop():
             while waiting and len(running) < most:
                 piece, tries = waiting.popleft()
@@ -131,13 +124,3 @@ class FanOut:
                 ) from error
             self.context.log(f"a worker ended amid {piece.episodes} episodes of {piece.run} ({why}); tried again")
             return None
-
-    @staticmethod
-    def _allowed() -> int | None:
-        """How many tasks may run at once at most, if ``SEQRL_RAY_WORKERS`` says so."""
-        setting = os.environ.get(WORKERS_VARIABLE)
-        if setting is None:
-            return None
-        if not setting.isdecimal() or not 1 <= int(setting) <= 100_000:
-            raise ValueError(f"{WORKERS_VARIABLE} is {setting!r}; give a whole number from 1 on")
-        return int(setting)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from seqrl.config import RunSpec
+from seqrl.jobs.choice import fans_out
 from seqrl.jobs.process import ProcessIdentity
 from seqrl.jobs.ray_cluster import connect
 from seqrl.jobs.torchrun import Processes, torchrun
@@ -24,7 +25,6 @@ from seqrl.store.columns import Columns
 from seqrl.training.group import Group
 from seqrl.training.records import StepRecord, decode
 from seqrl.worker.context import JobContext
-from seqrl.worker.fan_out import fans_out
 from seqrl.worker.rank import ASSIGNMENT_NAME, HEAD_BYTES, POST_NAME, STOP, Assignment, Letter, train_share
 
 LOG_NAME = "processes.txt"
@@ -107,7 +107,7 @@ def train_together(context: JobContext, spec: RunSpec, columns: Columns, resumes
 
 
 def _workplace(context: JobContext, assignment: Assignment) -> AbstractContextManager[Workplace]:
-    return _on_cluster(context, assignment) if fans_out() else _here(context, assignment)
+    return _on_cluster(context, assignment) if fans_out(context.store) else _here(context, assignment)
 
 
 def _check(ends: dict[int, Letter], processes: int) -> None:
