@@ -20,7 +20,7 @@ from pages.shared.run_view import (
 )
 from pages.shared.sweep_view import kind_of
 from seqrl import jobs, plots
-from seqrl.plots.format import count, number
+from seqrl.plots.format import count
 from seqrl.plots.training import sparkline
 from seqrl.store import ACTIVE_STATES, RunRow
 
@@ -76,12 +76,11 @@ def table_of(rows: list[RunRow]) -> pd.DataFrame:
                 "dataset": row.spec.dataset,
                 "state": STATES[row.state][1],
                 "progress": row.step / max(1, row.steps),
-                "best loss": number(row.best_value),
+                "best loss": row.best_value,
                 "loss": sparkline(series[row.name][1]),
-                "heartbeat": ago(row.heartbeat) if row.state in ACTIVE_STATES else "–",
-                "started": ago(row.started or row.created),
-                "tags": list(row.tags),
             }
+            | ({"heartbeat": ago(row.heartbeat) if row.state in ACTIVE_STATES else "–"} if active else {})
+            | {"started": pd.Timestamp(row.started or row.created, unit="s", tz="UTC"), "tags": list(row.tags)}
             | ({"grid": row.grid or "–"} if found_grids else {})
             for row in rows
         ]
@@ -113,8 +112,14 @@ def overview() -> None:
         on_select=pick,
         selection_mode="multi-row",
         column_config={
-            "progress": st.column_config.ProgressColumn("progress", min_value=0.0, max_value=1.0, format="percent"),
-            "loss": st.column_config.LineChartColumn("loss", help="Training loss from the first step to the last."),
+            "progress": st.column_config.ProgressColumn(
+                "progress", width=110, min_value=0.0, max_value=1.0, format="percent"
+            ),
+            "best loss": st.column_config.NumberColumn("best loss", format="%.3g"),
+            "started": st.column_config.DatetimeColumn("started", format="distance"),
+            "loss": st.column_config.LineChartColumn(
+                "loss", width=110, help="Training loss from the first step to the last."
+            ),
             "tags": st.column_config.ListColumn("tags"),
         },
         key="runs.table",

@@ -5,7 +5,7 @@ import streamlit as st
 from pages.shared import forms, grid_form
 from pages.shared.estimates import training_seconds
 from pages.shared.exports import json_button
-from pages.shared.frame import empty_state, heading, link_to, newest, open_store, start_with, two_columns
+from pages.shared.frame import empty_state, heading, link_to, newest, open_store, start_with
 from pages.shared.jobs import memory_held, progress, queue, submit
 from pages.shared.names import name_field
 from seqrl.config import GridSpec, RunSpec, TrainingSpec, TrainJob, check_run, parse_model
@@ -38,7 +38,8 @@ with left:
         f"{facts.environment or 'no environment'} · {count(facts.episodes, 'episode')} · "
         f"mean return {number(facts.returns.mean)}"
     )
-    kind_side, preset_side = two_columns(270)
+    side_by_side = st.container(horizontal=True, gap="medium")  # below each other where they would be cut
+    kind_side, preset_side = side_by_side.container(width="content"), side_by_side.container(width="content")
     kinds = {row.label: kind for kind, row in MODELS.items()}
     with kind_side:
         label = st.segmented_control(

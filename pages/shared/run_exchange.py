@@ -180,7 +180,10 @@ def export(store: Store, row: RunRow) -> None:
     if not fold.open:
         return
     with fold:
-        form = forms.field(RunExportSpec, "format", f"model.out.format.{row.name}", bind=False)
+        shown = {form: name.removesuffix(" (ZIP)") for name, form in FORMATS.items()}
+        form = forms.field(
+            RunExportSpec, "format", f"model.out.format.{row.name}", bind=False, format_option=lambda form: shown[form]
+        )
         path = store.run_export_path(row.name, form)
         key = f"model.out.progress.{row.name}.{form}"
         wanted = RunExportJob(spec=RunExportSpec(name=row.name, format=form))

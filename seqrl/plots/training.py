@@ -179,7 +179,9 @@ def training_curves(
     direct = len(curves) <= MOST_DIRECT_LABELS
     margin = {"l": 12, "t": 16, "b": 12, "r": label_margin([c.label for c in curves], style) if direct else 16}
     revision = f"{info.metric} {info.axis} {log}"
-    figure = new_figure(style, height=_HEIGHT, showlegend=not direct, margin=margin, uirevision=revision)
+    # So many names stand above each other without a scroll bar.
+    height = _HEIGHT if direct else max(_HEIGHT, round(100 + 2.1 * style.sizes.font * len(curves)))
+    figure = new_figure(style, height=height, showlegend=not direct, margin=margin, uirevision=revision)
     if not curves:
         return note(figure, style, "Nothing is measured yet; the first point comes after “log every” steps.")
     for curve in curves:

@@ -141,6 +141,14 @@ def test_notes_and_tags_are_kept(home):
     assert store.run("bc-poles").note == "a baseline"
 
 
+def test_the_table_of_runs_sorts_by_numbers_and_times(home):
+    fill(home)
+    table = open_page("runs").dataframe[0].value
+    assert table["best loss"].tolist() == [0.31, 0.31]
+    assert table["started"].dt.tz is not None
+    assert "heartbeat" not in table  # none of them runs
+
+
 def test_many_runs_are_found_by_words_and_compared_with_their_like(home):
     store = fill(home)
     for seed in range(8):
