@@ -14,7 +14,7 @@ from pages.shared.episode_view import outcome, recorded
 from pages.shared.frame import open_store, presenting, problems, theme
 from pages.shared.jobs import progress, submit
 from pages.shared.names import free_name
-from pages.shared.sweep_view import by_typicality, film, kind_of, measured, typical
+from pages.shared.sweep_view import by_typicality, drawn_among, film, kind_of, measured, most_typical, typical_of
 from pages.shared.videos import collected, video_url
 from seqrl.config import (
     RenderJob,
@@ -83,20 +83,21 @@ def listening_run(sweep: SweepRow) -> str | None:
 
 def played(sweep: SweepRow, run: str) -> list[Played]:
     """A typical episode of every target that was played, in the sweep or on demand; those with a video first of all."""
-    tables = [(sweep, measured(sweep).episodes)]
+    data = measured(sweep)
+    tables = [(sweep, data.episodes, data.typical)]
     for other in open_store().sweeps():
         if other.kind == "sweep_schedule" and other.state == "succeeded" and other.name.startswith("playground-"):
             if other.spec.runs == (run,) and not other.spec.schedules:
-                tables.append((other, open_store().sweep_episodes(other.name)))
+                episodes = open_store().sweep_episodes(other.name)
+                tables.append((other, episodes, most_typical(episodes)))
     found: dict[float, Played] = {}
-    for source, table in tables:
-        sampled = table[(table["run"] == run) & table["target"].notna()]
-        wanted = sampled[sampled["decoding"] == "sampled"]
-        for target, group in (wanted if len(wanted) else sampled).groupby("target"):
-            row = group[group["episode_id"] == typical(source, group)].iloc[0]
-            entry = Played(float(target), source, row, film(source, int(row["episode_id"])).is_file())
-            if entry.target not in found or (entry.drawn and not found[entry.target].drawn):
-                found[entry.target] = entry
+    for source, table, typical in tables:
+        identifiers = table["episode_id"].to_numpy()
+        for target, candidates in typical_of(typical, run).items():
+            drawn = drawn_among(source, candidates)
+            row = table.iloc[int((identifiers == (candidates[0] if drawn is None else drawn)).argmax())]
+            if target not in found or (drawn is not None and not found[target].drawn):
+                found[target] = Played(target, source, row, drawn is not None)
     return [found[target] for target in sorted(found)]
 
 

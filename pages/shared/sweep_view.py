@@ -30,12 +30,14 @@ class Measured(NamedTuple):
         points: mean and interval of every cell, see `seqrl.calibration.points`.
         calibration: one row a run and decoding.
         kinds: run → dt, bc, %bc or tt.
+        typical: (run, decoding, target) → its most typical episodes, see `by_typicality`; of points with a target.
     """
 
     episodes: pd.DataFrame
     points: pd.DataFrame
     calibration: pd.DataFrame
     kinds: dict[str, str]
+    typical: dict[tuple[str, str, float], list[int]]
 
 
 def measured(sweep: SweepRow) -> Measured:
@@ -43,15 +45,15 @@ def measured(sweep: SweepRow) -> Measured:
     store = open_store()
     episodes = store.sweep_episodes(sweep.name)
     home = os.environ.get("SEQRL_HOME", "")
-    points, calibration = _summary(home, sweep.name, len(episodes), episodes, tuple(sweep.spec.targets))
-    return Measured(episodes, points, calibration, kinds(store, sweep))
+    points, calibration, typical = _summary(home, sweep.name, len(episodes), episodes, tuple(sweep.spec.targets))
+    return Measured(episodes, points, calibration, kinds(store, sweep), typical)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _summary(
     home: str, name: str, size: int, _episodes: pd.DataFrame, targets: tuple[float, ...]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    return summarise(_episodes, targets=targets)
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[tuple[str, str, float], list[int]]]:
+    return *summarise(_episodes, targets=targets), most_typical(_episodes)
 
 
 def kinds(store: Store, sweep: SweepRow) -> dict[str, str]:
@@ -134,6 +136,22 @@ def by_typicality(episodes: pd.DataFrame) -> list[int]:
     return [int(identifier) for identifier in episodes.loc[distance.sort_values(kind="stable").index, "episode_id"]]
 
 
+def most_typical(episodes: pd.DataFrame) -> dict[tuple[str, str, float], list[int]]:
+    """(run, decoding, target) → its `MOST_TYPICAL` most typical episodes; of points with a target."""
+    points = episodes[episodes["target"].notna()].groupby(["run", "decoding", "target"])
+    return {
+        (str(run), str(decoding), float(target)): by_typicality(group)[:MOST_TYPICAL]
+        for (run, decoding, target), group in points
+    }
+
+
+def typical_of(typical: dict[tuple[str, str, float], list[int]], run: str) -> dict[float, list[int]]:
+    """Target → the most typical episodes of a run; the sampled ones where there are any."""
+    own = {(decoding, target): found for (name, decoding, target), found in typical.items() if name == run}
+    sampled = {target: found for (decoding, target), found in own.items() if decoding == "sampled"}
+    return sampled or {target: found for (_, target), found in own.items()}
+
+
 class Recorded(NamedTuple):
     """A dataset whose episodes are shown as those of a sweep are.
 
@@ -173,15 +191,9 @@ def filmed(sweep: SweepRow, data: Measured) -> dict[float, int]:
 
     Sampled episodes where there are any; only the most typical ones of each target are looked up.
     """
-    listening = [run for run, kind in data.kinds.items() if kind in ("dt", "tt", "rvs")]
-    asked = data.episodes[data.episodes["run"].isin(listening[:1]) & data.episodes["target"].notna()]
-    sampled = asked[asked["decoding"] == "sampled"]
-    found = {}
-    for target, group in (sampled if len(sampled) else asked).groupby("target"):
-        drawn = drawn_among(sweep, by_typicality(group)[:MOST_TYPICAL])
-        if drawn is not None:
-            found[float(target)] = drawn
-    return found
+    listening = next((run for run, kind in data.kinds.items() if kind in ("dt", "tt", "rvs")), "")
+    drawn = {target: drawn_among(sweep, found) for target, found in typical_of(data.typical, listening).items()}
+    return {target: episode for target, episode in drawn.items() if episode is not None}
 
 
 def on_average(cell: Mapping[str, Any] | pd.Series) -> str:

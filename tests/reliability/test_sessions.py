@@ -6,6 +6,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -51,8 +52,8 @@ def served(built_home, tmp_path):
 
 
 def people(doing, *arguments):
-    """The processes of `tests.reliability.visitors`."""
-    command = [sys.executable, "-m", "tests.reliability.visitors", doing, *map(str, arguments)]
+    """The processes of `tests.reliability.visitors`: behind the server, since people have processors of their own."""
+    command = ["nice", sys.executable, "-m", "tests.reliability.visitors", doing, *map(str, arguments)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
@@ -67,6 +68,36 @@ def reruns(path, what):
     """Seconds of the reruns so far, in increasing order."""
     lines = [line.split() for line in path.read_text().splitlines()]
     return sorted(float(seconds) for seconds, kind in lines if kind == what)
+
+
+class Memory:
+    """The resident set of a process, looked at every second: what one look finds depends on what is answered just then.
+
+    Args:
+        process: which one.
+    """
+
+    def __init__(self, process):
+        self._process, self._seen, self._over = process, [], threading.Event()
+        self._watcher = threading.Thread(target=self._watch)
+
+    def _watch(self):
+        while not self._over.wait(1):
+            self._seen.append(self._process.memory_info().rss)
+
+    def __enter__(self):
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *problem):
+        self._over.set()
+        self._watcher.join()
+
+    def grown(self):
+        """From the first to the last tenth of the time, medians; and what there was at first."""
+        tenth = max(1, len(self._seen) // 10)
+        first, last = statistics.median(self._seen[:tenth]), statistics.median(self._seen[-tenth:])
+        return last / first - 1, first
 
 
 def summary(seconds):
@@ -104,11 +135,13 @@ def test_many_sessions_are_answered_while_jobs_run(served, tmp_path, times, chan
     with two_trainings(store), ThreadPoolExecutor(count) as people:
         calls = [people.submit(call, address, warm_s + seconds, chance.random()) for _ in range(count)]
         time.sleep(warm_s)
-        before, used = server.memory_info().rss, sum(server.cpu_times()[:2])
+        used = sum(server.cpu_times()[:2])
         (tmp_path / "reruns").write_text("")
-        for one in calls:
-            one.result()
-        grown, used = server.memory_info().rss / before - 1, sum(server.cpu_times()[:2]) - used
+        with Memory(server) as memory:
+            for one in calls:
+                one.result()
+        used = sum(server.cpu_times()[:2]) - used
+    grown, before = memory.grown()
     pages = reruns(tmp_path / "reruns", "click")
     print(f"whole pages of {count} sessions: {summary(pages)}, {used / len(pages):.2f} s of processor time each")
     print(f"resident set {before / 1e6:,.0f} MB, {grown:+.1%} afterwards")
@@ -128,13 +161,13 @@ def test_many_visitors_while_jobs_run(served, tmp_path, times, chance):
         try:
             assert json.loads(visitors.stdout.readline()) == {"begun": True}
             time.sleep(warm_s)
-            before = server.memory_info().rss
             (tmp_path / "reruns").write_text("")
-            time.sleep(seconds - 5)
-            grown = server.memory_info().rss / before - 1
+            with Memory(server) as memory:
+                time.sleep(seconds - 5)
             met = told(visitors)
         finally:
             visitors.kill()
+    grown, before = memory.grown()
     clicks = reruns(tmp_path / "reruns", "click")
     print(f"reruns after a click: {summary(clicks)}; of live parts: {summary(reruns(tmp_path / 'reruns', 'timer'))}")
     print(f"as the browsers saw it: {summary(sorted(second for one in met for second in one['seconds']))}")
