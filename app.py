@@ -6,9 +6,10 @@ Streamlit imports this file once, for the server, and runs it as a script for wh
 import streamlit as st
 
 if __name__ != "__main__":
+    from pages.shared.plotly_library import library_route
     from pages.shared.ready import making_ready
 
-    app = st.App(__file__, lifespan=making_ready)
+    app = st.App(__file__, lifespan=making_ready, routes=[library_route(st.get_option("server.baseUrlPath"))])
 else:
     from pages.shared.charts import load_library
     from pages.shared.frame import ICON, dress, presentation_switch, problems

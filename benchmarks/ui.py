@@ -195,7 +195,7 @@ class Bench:
             for _ in range(ROUNDS):
                 screen.open("rtg_sweep?ask=demo/dt")
                 screen.settle()
-                for label, text in (("Targets (reward)", "0:500:50"), ("Episodes per target (episodes)", "10")):
+                for label, text in (("Targets (reward)", "0:500:50"), ("Episodes per target", "10")):
                     field = screen.page.get_by_label(label, exact=True)
                     field.fill(text)
                     field.press("Enter")

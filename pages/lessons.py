@@ -38,19 +38,22 @@ def go(place: str) -> None:
 
 
 def navigation(place: str, terms: Sequence[str] = ()) -> None:
-    """Back, the list, and next, also on the keys of a presenter's remote; and the terms of the lesson."""
-    at = PLACES.index(place)
-    keys = (None, None) if touring() else ("PageUp", "PageDown")
+    """Back, the list, and next, also on the keys of a presenter's remote; and the terms of the lesson.
+
+    On the tour only the tour has a way back and on.
+    """
+    at, alone = PLACES.index(place), not touring()
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.button(
-            "Back",
-            icon=":material/arrow_back:",
-            key="lesson.back",
-            disabled=at == 0,
-            on_click=go,
-            args=(PLACES[max(0, at - 1)],),
-            shortcut=keys[0],
-        )
+        if alone:
+            st.button(
+                "Back",
+                icon=":material/arrow_back:",
+                key="lesson.back",
+                disabled=at == 0,
+                on_click=go,
+                args=(PLACES[max(0, at - 1)],),
+                shortcut="PageUp",
+            )
 
         def chosen() -> None:
             """A choice in the list opens that lesson."""
@@ -67,16 +70,17 @@ def navigation(place: str, terms: Sequence[str] = ()) -> None:
             label_visibility="collapsed",
             width=320,
         )
-        st.button(
-            "Next",
-            icon=":material/arrow_forward:",
-            icon_position="right",
-            key="lesson.next",
-            disabled=at == len(PLACES) - 1,
-            on_click=go,
-            args=(PLACES[min(len(PLACES) - 1, at + 1)],),
-            shortcut=keys[1],
-        )
+        if alone:
+            st.button(
+                "Next",
+                icon=":material/arrow_forward:",
+                icon_position="right",
+                key="lesson.next",
+                disabled=at == len(PLACES) - 1,
+                on_click=go,
+                args=(PLACES[min(len(PLACES) - 1, at + 1)],),
+                shortcut="PageDown",
+            )
         if terms and not presenting():
             popovers(terms, place)
 

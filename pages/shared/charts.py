@@ -8,38 +8,19 @@ live curves and sweeps can be zoomed while they grow, without a network.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import plotly
 import plotly.graph_objects as go
 import streamlit as st
 
 from pages.shared.exports import csv_button, html_button, png_button
 from pages.shared.frame import presenting, sentence
+from pages.shared.plotly_library import library_name
 from seqrl.plots.drawn import drawn_table
 
 _HERE = Path(__file__).parent
-
-
-_WRAPPED = (b"self : this, () => {", b"\n}));")
-"""How plotly.js hands its outermost function over, and how that ends."""
-
-
-@cache
-def library() -> bytes:
-    """plotly.js as the installed plotly ships it (4.8 MB), with parentheses around its outermost function.
-
-    Browsers take parentheses as a sign that a function is called at once, and compile it while they read it; without
-    them they read all of it twice, which takes a third longer.
-    """
-    code = (Path(plotly.__file__).parent / "package_data" / "plotly.min.js").read_bytes().rstrip()
-    begin, end = _WRAPPED
-    if code.count(begin) != 1 or not code.endswith(end):
-        return code
-    return code.removesuffix(end).replace(begin, begin.replace(b"() =>", b"(() =>")) + b"\n})));"
 
 
 _load_library = st.components.v2.component(
@@ -55,8 +36,8 @@ _mount_chart = st.components.v2.component(
 
 
 def load_library() -> None:
-    """Bring plotly.js to the browser; the browser keeps it, later runs only send its fingerprint."""
-    _load_library(key="seqrl_plotly", data=library(), height=1)
+    """Tell the browser where plotly.js is; it asks for it once."""
+    _load_library(key="seqrl_plotly", data=library_name(), height=1)
 
 
 def chart(

@@ -28,10 +28,10 @@ def make_ready() -> None:
     """Import what pages import, and look up what Home shows; a store that cannot be read is left to the pages."""
     for part in PARTS:
         import_module(f"pages.shared.{part}")
-    from pages.shared.charts import library
     from pages.shared.opening import look_up
+    from pages.shared.plotly_library import packed_library
 
-    library()
+    packed_library()
     try:
         look_up()
     except (sqlite3.Error, ValueError, OSError) as error:

@@ -1,14 +1,16 @@
 """What the server reads before anybody asks, and how plotly.js is handed to browsers."""
 
 import asyncio
+import gzip
 import threading
+import urllib.request
 
 import pytest
 from plotly.offline import get_plotlyjs
 from small_store import fill
 from streamlit.testing.v1 import AppTest
 
-from pages.shared.charts import library
+from pages.shared.plotly_library import library, library_name, library_route
 from pages.shared.ready import make_ready, making_ready
 from pages.shared.sweep_view import _film
 from seqrl.store import Store
@@ -51,3 +53,26 @@ def test_plotly_in_parentheses_is_plotly(page):
     page.add_script_tag(content=sent)
     assert page.evaluate("Plotly.version") in shipped[:100]
     assert page.evaluate("typeof Plotly.react") == "function"
+
+
+@pytest.mark.browser
+def test_plotly_is_served_once_packed_or_not(page, server):
+    address = f"{server[0]}/{library_name()}"
+    with urllib.request.urlopen(address) as plain:
+        assert plain.read() == library()
+        assert "immutable" in plain.headers["Cache-Control"]
+    asked = urllib.request.Request(address, headers={"Accept-Encoding": "gzip"})
+    with urllib.request.urlopen(asked) as packed:
+        assert gzip.decompress(packed.read()) == library()
+    fetched = []
+    page.on("request", lambda request: fetched.append(request.url))
+    page.goto(f"{server[0]}/bins")
+    page.locator(".seqrl-chart[data-drawn]").first.wait_for()
+    page.get_by_test_id("stSidebarNav").get_by_role("link", name="Home", exact=True).click()
+    page.locator('.seqrl-chart[aria-label^="Achieved"][data-drawn]').wait_for()
+    assert fetched.count(address) == 1
+
+
+@pytest.mark.parametrize(("base", "path"), [("", "/"), ("lab", "/lab/"), ("/a/b/", "/a/b/")])
+def test_plotly_is_below_the_address_of_the_server(base, path):
+    assert library_route(base).path == f"{path}{library_name()}"
