@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+MOST_TYPICAL = 16
+"""Episodes of a point that may stand for it; a video among them spares drawing another."""
 MOST_VIDEOS = 3
 """Episodes of a low, a middle and a high request, or the first, the middle and the last point of a beam sweep."""
 
@@ -111,9 +113,9 @@ def report_episodes(store: Store, name: str) -> list[int]:
 
 
 def _typical(store: Store, name: str, group: pd.DataFrame) -> int:
-    """The episode nearest to the median; among the nearest eight, one whose video is there already."""
+    """The episode nearest to the median; among the `MOST_TYPICAL` nearest, one whose video is there already."""
     distance = (group["achieved_return"] - group["achieved_return"].median()).abs().sort_values(kind="stable")
-    nearest = [int(group.loc[at, "episode_id"]) for at in distance.index[:8]]
+    nearest = [int(group.loc[at, "episode_id"]) for at in distance.index[:MOST_TYPICAL]]
     return next((episode for episode in nearest if _video(store, name, episode) is not None), nearest[0])
 
 

@@ -10,6 +10,7 @@ from seqrl import calibration
 from seqrl.cli import main
 from seqrl.plots.format import number
 from seqrl.report import report, report_episodes
+from seqrl.store import Store
 from tests.pages.small_store import BEAMS, DATASET, SCHEDULES, SWEEP, TARGETS, add_planner, add_schedules, fill
 
 
@@ -48,6 +49,11 @@ def test_videos_that_are_rendered_are_inside_and_others_left_out(store):
     text = report(store, SWEEP)
     assert text.count("<video") == 3
     assert base64.b64encode(b"not really a video").decode() in text
+
+
+def test_the_report_of_the_demo_has_its_three_films(tmp_path):
+    store = Store(tmp_path)
+    assert all(store.media_path("demo/rtg", episode).is_file() for episode in report_episodes(store, "demo/rtg"))
 
 
 def test_a_low_a_middle_and_a_high_request_are_shown(store):

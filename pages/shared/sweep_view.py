@@ -16,10 +16,8 @@ from pages.shared.frame import open_store
 from seqrl.calibration import summarise
 from seqrl.plots.format import count, number, with_interval
 from seqrl.registry import MODELS, environment_row
+from seqrl.report import MOST_TYPICAL
 from seqrl.store import NotFound, RunRow, Store, SweepRow
-
-MOST_TYPICAL = 16
-"""Episodes of a point that may stand for it; a video among them spares drawing another."""
 
 
 class Measured(NamedTuple):
