@@ -29,7 +29,7 @@ bench: $(BENCH)/stamp ## measure against the peers, side by side
 	$(BENCH)/bin/python -m benchmarks
 
 soak: setup-dev ## the long reliability tests, up to 45 minutes
-	SEQRL_SOAK=1 $(BIN)/pytest -n 2 --dist loadgroup tests/reliability
+	SEQRL_SOAK=1 $(BIN)/pytest -n 2 --dist loadgroup tests/reliability tests/test_fan_out.py
 
 demo: setup ## rebuild the bundled demo
 	$(BIN)/python -m seqrl demo build

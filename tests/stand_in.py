@@ -1,6 +1,6 @@
 """The real worker doing stand-in work, for what real jobs do not do on command: crash, disobey, hold on.
 
-The name of a training job says what happens, such as ``nap-1`` or ``crash-2``.
+The name of a training or dataset says what happens, such as ``nap-1`` or ``crash-2``.
 """
 
 import errno
@@ -100,5 +100,5 @@ def note(context, text):
 DOINGS = {function.__name__: function for function in (quick, hold, nap, stubborn, crash, refuse, mistake, full)}
 
 if __name__ == "__main__":
-    worker.MODULES["train"] = "tests.stand_in"
+    worker.MODULES |= {"train": "tests.stand_in", "dataset": "tests.stand_in"}
     sys.exit(worker.main(sys.argv[1:], stand_in_backend()))

@@ -9,10 +9,11 @@ import psutil
 import pytest
 
 from seqrl import jobs
+from seqrl.config import DatasetJob
 from seqrl.jobs.choice import ADDRESS_VARIABLE, BACKEND_VARIABLE
 from seqrl.jobs.process import ProcessIdentity, is_worker
 from tests.ray_clusters import Hold, doing
-from tests.specs import train_job
+from tests.specs import dataset_spec, train_job
 from tests.stand_in import stand_in_backend
 from tests.waiting import until
 
@@ -26,6 +27,11 @@ def backend(request, monkeypatch):
         request.getfixturevalue("connected")
     monkeypatch.setenv(BACKEND_VARIABLE, request.param)
     return stand_in_backend()
+
+
+def dataset_job(name):
+    """A job that needs a processor of its own on a cluster."""
+    return DatasetJob(spec=dataset_spec(name))
 
 
 def notes(store):
@@ -141,7 +147,7 @@ def busy(connected):
 
 
 def test_a_job_waits_for_a_processor_of_the_cluster(tiny, ray_backend, busy):
-    job_id = jobs.submit(tiny, train_job("quick-1"), ray_backend).id
+    job_id = jobs.submit(tiny, dataset_job("quick-1"), ray_backend).id
     jobs.reconcile(tiny, ray_backend)
     assert (tiny.job(job_id).state, tiny.job(job_id).pid, tiny.job(job_id).attempt) == ("running", None, 1)
     busy()
@@ -150,7 +156,7 @@ def test_a_job_waits_for_a_processor_of_the_cluster(tiny, ray_backend, busy):
 
 
 def test_a_job_that_waits_for_a_processor_is_cancelled_at_once(tiny, ray_backend, busy):
-    job_id = jobs.submit(tiny, train_job("quick-1"), ray_backend).id
+    job_id = jobs.submit(tiny, dataset_job("quick-1"), ray_backend).id
     job = jobs.cancel(tiny, job_id, grace_s=60, wait=True, backend=ray_backend)
     assert (job.state, job.error) == ("cancelled", None)
     assert job.finished - job.cancel_requested < 30
@@ -162,7 +168,7 @@ def test_a_job_that_waits_for_a_processor_is_cancelled_at_once(tiny, ray_backend
 def test_a_job_whose_actor_dies_before_it_begins_keeps_its_place_and_runs(tiny, ray_backend, busy, connected):
     from seqrl.jobs.ray_backend import actor_name
 
-    job_id = jobs.submit(tiny, train_job("quick-1"), ray_backend).id
+    job_id = jobs.submit(tiny, dataset_job("quick-1"), ray_backend).id
     connected.kill(connected.get_actor(actor_name(tiny.job(job_id)), namespace="seqrl"))
     busy()
     job = jobs.wait(tiny, job_id, backend=ray_backend)

@@ -11,6 +11,7 @@ from seqrl.jobs.choice import (
     ADDRESS_VARIABLE,
     BACKEND_SETTING,
     BACKEND_VARIABLE,
+    WORKERS_VARIABLE,
     Choice,
     choice,
     cluster_address,
@@ -95,3 +96,16 @@ def test_a_setting_that_was_damaged_counts_as_none_and_is_told(store):
     store.set_setting(BACKEND_SETTING, "slurm")
     assert choice(store) == Choice("local")
     assert "slurm" in store.unreadable[BACKEND_SETTING]
+
+
+def test_as_many_jobs_run_on_a_cluster_as_it_is_said_to_have_workers(store, installed, monkeypatch):
+    here = jobs.job_limit(store)
+    monkeypatch.setenv(WORKERS_VARIABLE, "17")
+    assert jobs.job_limit(store) == here
+    jobs.choose(store, "ray")
+    assert jobs.job_limit(store) == 17
+    store.set_setting("job_limit", "3")
+    assert jobs.job_limit(store) == 3
+    store.set_setting("job_limit", None)
+    monkeypatch.setenv(WORKERS_VARIABLE, "all")  # whoever needs the number says what is wrong
+    assert jobs.job_limit(store) == here

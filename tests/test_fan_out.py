@@ -1,21 +1,27 @@
 """Sweeps on a Ray cluster: the same records as here, whatever the number of workers and whoever dies."""
 
+import os
 import shutil
 import threading
+import time
 
 import numpy as np
 import pytest
+import torch
 
-from seqrl import jobs
-from seqrl.config import BeamSweepJob, BeamSweepSpec, ReturnSweepJob
+from seqrl import grids, jobs
+from seqrl.checkpoints import load_training_state
+from seqrl.config import BeamSweepJob, BeamSweepSpec, GridSpec, ReturnSweepJob
 from seqrl.jobs.choice import BACKEND_VARIABLE, WORKERS_VARIABLE
 from seqrl.store import Store
 from tests.in_process import InProcess, do
 from tests.ray_clusters import doing
-from tests.specs import sweep_spec, train_job
+from tests.specs import run_spec, sweep_spec, train_job
 from tests.waiting import until
 
 pytestmark = pytest.mark.xdist_group("ray")
+SOAK = bool(os.environ.get("SEQRL_SOAK"))
+soak = pytest.mark.skipif(not SOAK, reason="make soak")
 
 
 def return_sweep(name, targets=tuple(range(5, 65, 5)), episodes=5):
@@ -102,6 +108,11 @@ def begun(store, name):
     return any((store.sweep_folder(name) / "parts").glob("[0-9]*.npz"))
 
 
+def watched(job_id):
+    """Whether a thread of this process still looks after a job."""
+    return [thread for thread in threading.enumerate() if thread.name == f"job {job_id}"]
+
+
 def assert_goes_on(store, before, name):
     """The sweep has ended with what it had before, and every episode once."""
     after = store.sweep_episodes(name)
@@ -134,7 +145,7 @@ def test_a_sweep_that_is_ended_by_force_takes_its_tasks_along_and_goes_on(measur
     assert jobs.cancel(measured, job_id, grace_s=0, wait=True).state == "cancelled"
     until(lambda: not doing(cluster, "measure"), timeout_s=20)
     before = measured.sweep_episodes("there")
-    until(lambda: not [thread for thread in threading.enumerate() if thread.name == f"job {job_id}"])
+    until(lambda: not watched(job_id))
     assert jobs.resume(measured, job_id, InProcess()).state == "succeeded"
     assert_goes_on(measured, before, "there")
 
@@ -150,3 +161,70 @@ def test_a_number_of_workers_that_is_none_is_a_sentence(measured, monkeypatch):
     monkeypatch.setenv(WORKERS_VARIABLE, "all")
     job = jobs.submit(measured, return_sweep("there"), InProcess())
     assert (job.state, job.error) == ("failed", "SEQRL_RAY_WORKERS is 'all'; give a whole number from 1 on")
+
+
+def assert_same_training(store, mine, yours):
+    """Equal curves but for times, and equal states to go on from."""
+    curves = [store.metrics(name).drop(columns=["time_s", "steps_per_second"]) for name in (mine, yours)]
+    assert len(curves[0]) and curves[0].equals(curves[1])
+    states = [load_training_state(store.run_folder(name)) for name in (mine, yours)]
+    assert all(torch.equal(tensor, states[1].tensors[key]) for key, tensor in states[0].tensors.items())
+
+
+def test_a_grid_of_trainings_is_the_same_on_a_cluster(measured, monkeypatch):
+    """Two by two in a soak: every training loads torch twice."""
+    seeds = (0, 1) if SOAK else (0,)
+    monkeypatch.setenv(WORKERS_VARIABLE, "2")
+    axes = {"model.context_length": (1, 5)}
+    submitted = grids.submit(measured, GridSpec.of(run_spec("there", steps=10), axes, seeds))
+    assert len(measured.jobs(["running"])) == 2
+    job_ids = [measured.run(name).job_id for name in submitted.queued]
+    assert [jobs.wait(measured, job_id).state for job_id in job_ids] == ["succeeded"] * len(job_ids)
+    until(lambda: not any(watched(job_id) for job_id in job_ids))
+    monkeypatch.setenv(BACKEND_VARIABLE, "local")
+    expected = grids.submit(measured, GridSpec.of(run_spec("here", steps=10), axes, seeds), InProcess())
+    assert len(submitted.queued) == len(expected.queued) == 2 * len(seeds)
+    for mine, yours in zip(submitted.queued, expected.queued, strict=True):
+        assert_same_training(measured, mine, yours)
+
+
+@soak
+def test_a_training_whose_worker_is_killed_goes_on_from_its_checkpoint(measured, cluster, monkeypatch):
+    settings = {"steps": 600, "checkpoint_every": 20}
+    job_id = jobs.submit(measured, train_job("there", **settings)).id
+    until(lambda: measured.run("there").step >= 40)
+    doing(cluster, "train_alone")[0].kill()
+    assert jobs.wait(measured, job_id).state == "succeeded"
+    log = jobs.log_tail(measured, job_id)
+    assert "was killed or crashed" in log and "training resumes at step" in log
+    until(lambda: not watched(job_id))
+    monkeypatch.setenv(BACKEND_VARIABLE, "local")
+    do(measured, train_job("here", **settings))
+    assert_same_training(measured, "there", "here")
+
+
+@soak
+def test_two_thousand_cells_are_measured_once_each_though_workers_die(measured, cluster, monkeypatch):
+    targets = tuple(np.linspace(1, 60, 1000).round(4))
+    spec = ReturnSweepJob(spec=sweep_spec("many", runs=("dt",), targets=targets, episodes=2))
+    began = time.monotonic()
+    job_id = jobs.submit(measured, spec).id
+    killed = 0
+    while not measured.job(job_id).ended and killed < 5:
+        for worker in until(lambda: doing(cluster, "measure") or measured.job(job_id).ended and [None])[:1]:
+            if worker is not None:
+                worker.kill()
+                killed += 1
+        time.sleep(3)
+    job = jobs.wait(measured, job_id)
+    taken = time.monotonic() - began
+    assert (job.state, job.error) == ("succeeded", None)
+    episodes = measured.sweep_episodes("many")
+    print(f"{len(episodes):,} episodes of 2,000 cells in {taken:.0f} s, {killed} workers killed, {job.message}")
+    assert len(episodes) == 4000 and killed
+    assert not episodes.duplicated(["run", "decoding", "target", "episode"]).any()
+    assert set(episodes.groupby(["decoding", "target"]).size()) == {2}
+    until(lambda: not watched(job_id))
+    monkeypatch.setenv(BACKEND_VARIABLE, "local")
+    do(measured, ReturnSweepJob(spec=spec.spec.model_copy(update={"name": "alone"})))
+    assert_same_records(measured, "many", "alone")

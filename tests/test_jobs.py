@@ -12,7 +12,7 @@ import pytest
 
 from seqrl import jobs
 from seqrl.config import RenderJob, RenderSpec, ReturnSweepJob
-from seqrl.jobs.process import ProcessIdentity, is_worker
+from seqrl.jobs.process import ProcessIdentity, is_worker, largest_resident_bytes
 from seqrl.processors import processors
 from seqrl.store import NotFound, Store
 from tests.specs import sweep_spec, train_job
@@ -273,3 +273,11 @@ def test_the_limit_leaves_a_processor_free(store):
     assert jobs.job_limit(store) == max(1, processors() - 1)
     store.set_setting("job_limit", "7")
     assert jobs.job_limit(store) == 7
+
+
+def test_the_memory_of_processes_that_a_job_has_started_counts():
+    before = largest_resident_bytes()
+    assert before > 1e6
+    size = before + 100_000_000
+    subprocess.run([sys.executable, "-c", f"text = b'x' * {size}"], check=True)
+    assert size <= largest_resident_bytes() < size + 200_000_000

@@ -118,9 +118,10 @@ def _has_token(process: psutil.Process, token: str | None) -> bool:
 
 
 def largest_resident_bytes() -> int:
-    """The largest resident set that this process ever had, files that it mapped included."""
+    """The largest resident set of this process, or of one that it started and that has ended, files mapped included."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+        own = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+        return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
     except (OSError, StopIteration):  # not Linux; the unit there is a byte
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))

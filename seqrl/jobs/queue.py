@@ -13,6 +13,7 @@ from pathlib import Path
 from seqrl.config import JobSpec
 from seqrl.files import is_name, remove_partials, remove_partials_of
 from seqrl.jobs.backend import LOG_NAME, OUTCOME_BYTES, OUTCOME_NAME, Backend, chosen_backend
+from seqrl.jobs.choice import allowed_workers, fans_out
 from seqrl.jobs.submission import create_rows
 from seqrl.processors import processors
 from seqrl.store import JobRow, JobState, Store
@@ -25,12 +26,25 @@ _MOST_LAUNCHES = 3
 
 
 def job_limit(store: Store) -> int:
-    """How many jobs may run at once: the home's own setting, else one less than there are processors."""
+    """How many jobs may run at once: the home's own setting, else one less than there are processors.
+
+    Jobs of a cluster that wait for its processors are among them, so there it is the number of its workers if that is
+    said.
+    """
     setting = store.setting("job_limit")
     if setting is not None and not re.fullmatch(r"[0-9]{1,4}", setting):
         store.unreadable["job_limit"] = f"it is {setting[:40]!r}; set a whole number"
         setting = None
-    return max(1, int(setting)) if setting else max(1, processors() - 1)
+    if setting:
+        return max(1, int(setting))
+    return _workers(store) or max(1, processors() - 1)
+
+
+def _workers(store: Store) -> int | None:
+    try:
+        return allowed_workers() if fans_out(store) else None
+    except ValueError:
+        return None  # each job that needs the number fails with the sentence
 
 
 def submit(store: Store, job: JobSpec, backend: Backend | None = None) -> JobRow:

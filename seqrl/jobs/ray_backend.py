@@ -3,7 +3,8 @@
 A job is an actor of the cluster, bound to the machine that holds ``SEQRL_HOME``: it waits in Ray's queue until that
 machine has a processor for it, and then starts the very process that `LocalBackend` starts. So there is one store with
 one writer's machine, and lock, log, heartbeat, stopping and resuming are the same. What is large about a job goes on to
-the whole cluster from there: the cells of return and beam sweeps are tasks, see `seqrl.worker.fan_out`.
+the whole cluster from there: the cells of return and beam sweeps, and trainings, are tasks (`seqrl.worker.fan_out`,
+`seqrl.worker.together`).
 
 The actor is detached: it outlives whoever submitted the job. All that it is told is plain text and numbers.
 """
@@ -19,25 +20,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seqrl.config import RunSpec
 from seqrl.jobs.backend import WORKER_COMMAND, LocalBackend, lock
 from seqrl.jobs.ray_cluster import NAMESPACE, borrowed, check_installed
 from seqrl.store import JobRow, Store
 from seqrl.store.rows import WATCHED_KINDS
 
-FANS_OUT = frozenset({"sweep_rtg", "sweep_beam"})
+FANS_OUT = frozenset({"sweep_rtg", "sweep_beam", "train"})
 """Kinds of jobs whose work is done by tasks; they need no processor themselves."""
-
-
-def processors_of(job: JobRow) -> int:
-    """How many processors a job's own process needs; those that only hand out and collect need none.
-
-    One that trains in several processes waits for the workers of Ray's trainer, who might wait for its processor.
-    """
-    spec = job.job.spec
-    spread = isinstance(spec, RunSpec) and spec.training.processes > 1
-    return 0 if spread or job.kind in FANS_OUT or job.kind in WATCHED_KINDS else 1
-
 
 _FORWARDED = ("SEQRL_", "RAY_", "OMP_", "MKL_", "MUJOCO_", "PYTHONPATH")
 """Beginnings of the variables that a job takes over from whoever submits it; the others are those of its machine."""
@@ -104,7 +93,7 @@ class RayBackend(LocalBackend):
         options: dict[str, Any] = {
             "name": actor_name(job),
             "lifetime": "detached",
-            "num_cpus": processors_of(job),
+            "num_cpus": 0 if job.kind in FANS_OUT or job.kind in WATCHED_KINDS else 1,
             "max_restarts": 0,
             "scheduling_strategy": ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False),
         }

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from seqrl.checkpoints import load_training_state
+from seqrl.checkpoints import NoCheckpoint, TrainingState, load_training_state
 from seqrl.config import RunSpec
 from seqrl.config.base import Spec
 from seqrl.jobs.process import ProcessIdentity
@@ -43,12 +43,16 @@ class Assignment(Spec):
     resumes: bool
 
 
+class FilesMissing(ValueError):
+    """What is to be read is not on this machine."""
+
+
 class Letter(NamedTuple):
     """What a process tells the job.
 
     Attributes:
         kind: "begun" with the process's identity, "record" with an encoded record, or how it ended: "done", "failed"
-            with a sentence and a trace, or "left" because another process had ended.
+            with a sentence, a trace and whether files were missing, or "left" because another process had ended.
         rank: of the process.
         about: JSON values.
         body: bytes that belong to it.
@@ -92,8 +96,8 @@ def train_share(assignment_json: str, group: Group, post: Post) -> bool:
     except PeersGone:
         post(Letter("left", group.rank).pack())
     except Exception as error:  # the boundary of the process: the job says what it was
-        about = {"sentence": describe(error, Path(assignment.columns)) or unexpected(error)}
-        about["trace"] = traceback.format_exc()
+        about: dict[str, Any] = {"sentence": describe(error, Path(assignment.columns)) or unexpected(error)}
+        about |= {"trace": traceback.format_exc(), "missing": isinstance(error, FilesMissing)}
         post(Letter("failed", group.rank, about).pack())
     else:
         post(Letter("done", group.rank).pack())
@@ -103,24 +107,24 @@ def train_share(assignment_json: str, group: Group, post: Post) -> bool:
 
 def _train(assignment: Assignment, group: Group, post: Post) -> None:
     stop = threading.Event()
-    columns = _columns(assignment)
-    state = load_training_state(Path(assignment.run_folder)) if assignment.resumes else None
+    columns, state = _read(assignment)
     for record in train(assignment.spec, columns, state=state, should_stop=stop.is_set, group=group):
         if group.leads and post(Letter("record", group.rank, body=encode(record)).pack()):
             stop.set()
 
 
-def _columns(assignment: Assignment) -> Columns:
+def _read(assignment: Assignment) -> tuple[Columns, TrainingState | None]:
     try:
         columns = Columns.open(Path(assignment.columns))
-    except ColumnsMissing as error:
-        raise ValueError(
-            f"{assignment.columns} is missing on a machine of the cluster; share the folders columns and runs of "
-            "SEQRL_HOME with all of them"
+        state = load_training_state(Path(assignment.run_folder)) if assignment.resumes else None
+    except (ColumnsMissing, NoCheckpoint) as error:
+        raise FilesMissing(
+            f"{assignment.columns} or {assignment.run_folder} is missing on a machine of the cluster; share the "
+            "folders columns and runs of SEQRL_HOME with all of them"
         ) from error
     if columns.facts.content_hash != assignment.content_hash:
-        raise ValueError(f"{assignment.columns} holds other data on a machine of the cluster; share one folder")
-    return columns
+        raise FilesMissing(f"{assignment.columns} holds other data on a machine of the cluster; share one folder")
+    return columns, state
 
 
 def main(arguments: Sequence[str]) -> int:

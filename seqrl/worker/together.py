@@ -1,7 +1,8 @@
-"""Training one run in several processes: on this machine by ``torchrun``, on a cluster by Ray's ``TorchTrainer``.
+"""Training in other processes: several of this machine by ``torchrun``, or workers of a cluster.
 
-The job's process starts them, keeps what they say and tells them to stop; it computes nothing. So the store has one
-writer, wherever the processes run, and what they run is the same (`seqrl.worker.rank`).
+There one worker is a task, several are those of Ray's ``TorchTrainer``. The job's process starts them, keeps what they
+say and tells them to stop; it computes nothing. So the store has one writer, wherever the processes run, and what they
+run is the same (`seqrl.worker.rank`).
 """
 
 from __future__ import annotations
@@ -22,13 +23,25 @@ from seqrl.jobs.process import ProcessIdentity
 from seqrl.jobs.ray_cluster import connect
 from seqrl.jobs.torchrun import Processes, torchrun
 from seqrl.store.columns import Columns
-from seqrl.training.group import Group
+from seqrl.training.group import ALONE, Group
 from seqrl.training.records import StepRecord, decode
 from seqrl.worker.context import JobContext
-from seqrl.worker.rank import ASSIGNMENT_NAME, HEAD_BYTES, POST_NAME, STOP, Assignment, Letter, train_share
+from seqrl.worker.rank import ASSIGNMENT_NAME, HEAD_BYTES, POST_NAME, STOP, Assignment, Letter, Post, train_share
 
 LOG_NAME = "processes.txt"
 _LOOK_EVERY_S = 0.05
+
+
+class WorkersGone(ValueError):
+    """A training cannot go on where it was.
+
+    Attributes:
+        stay: whether it needs files that only the store's machine has.
+    """
+
+    def __init__(self, sentence: str, stay: bool) -> None:
+        super().__init__(sentence)
+        self.stay = stay
 
 
 class Workplace(Protocol):
@@ -65,7 +78,9 @@ class Office:
         self._stopping = True
 
 
-def train_together(context: JobContext, spec: RunSpec, columns: Columns, resumes: bool) -> Iterator[StepRecord]:
+def train_together(
+    context: JobContext, spec: RunSpec, columns: Columns, resumes: bool, stay: bool = False
+) -> Iterator[StepRecord]:
     """Train a run in ``spec.training.processes`` processes.
 
     Args:
@@ -73,12 +88,14 @@ def train_together(context: JobContext, spec: RunSpec, columns: Columns, resumes
         spec: the run.
         columns: its data.
         resumes: whether it goes on from its checkpoint.
+        stay: whether workers of a cluster have to be on this machine.
 
     Yields:
         The records of `seqrl.training.train`.
 
     Raises:
-        ValueError: if a process fails, with its sentence, or is killed.
+        ValueError: if a process fails, with its sentence.
+        WorkersGone: if one was killed, or lacks the files of the store.
     """
     assignment = Assignment(
         spec=spec,
@@ -88,7 +105,7 @@ def train_together(context: JobContext, spec: RunSpec, columns: Columns, resumes
         resumes=resumes,
     )
     ends: dict[int, Letter] = {}
-    with _workplace(context, assignment) as workplace:
+    with _workplace(context, assignment, stay) as workplace:
         asked = False
         while True:
             running = workplace.running()  # before the letters: the last ones are not missed
@@ -106,20 +123,22 @@ def train_together(context: JobContext, spec: RunSpec, columns: Columns, resumes
     _check(ends, spec.training.processes)
 
 
-def _workplace(context: JobContext, assignment: Assignment) -> AbstractContextManager[Workplace]:
-    return _on_cluster(context, assignment) if fans_out(context.store) else _here(context, assignment)
+def _workplace(context: JobContext, assignment: Assignment, stay: bool) -> AbstractContextManager[Workplace]:
+    return _on_cluster(context, assignment, stay) if fans_out(context.store) else _here(context, assignment)
 
 
 def _check(ends: dict[int, Letter], processes: int) -> None:
     """Raise what kept the processes from coming to a good end."""
     for letter in ends.values():
         if letter.kind == "failed":
-            raise ValueError(letter.about["sentence"]) from RuntimeError(letter.about["trace"])
+            sentence, trace = letter.about["sentence"], RuntimeError(letter.about["trace"])
+            raise (WorkersGone(sentence, stay=True) if letter.about["missing"] else ValueError(sentence)) from trace
     for rank in range(processes):
         if rank not in ends:
-            raise ValueError(
+            raise WorkersGone(
                 f"process {rank + 1} of {processes} of the training was killed or crashed; {LOG_NAME} in the job's "
-                "folder shows what it said"
+                "folder, or Ray's logs, show what it said",
+                stay=False,
             )
 
 
@@ -203,9 +222,9 @@ class _OnCluster:
 
 
 @contextmanager
-def _on_cluster(context: JobContext, assignment: Assignment) -> Iterator[_OnCluster]:
+def _on_cluster(context: JobContext, assignment: Assignment, stay: bool) -> Iterator[_OnCluster]:
     processes = assignment.spec.training.processes
-    context.log(f"asking the cluster for {processes} workers")
+    context.log(f"asking the cluster for {processes} worker{'s' if processes > 1 else ''}")
     ray = connect(context.store.home)
     near = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=False
@@ -213,9 +232,13 @@ def _on_cluster(context: JobContext, assignment: Assignment) -> Iterator[_OnClus
     options = {"num_cpus": 0, "scheduling_strategy": near}
     office = ray.remote(Office).options(**options).remote()
     gpus = ray.cluster_resources().get("GPU", 0) >= processes
+    text = assignment.model_dump_json()
     with tempfile.TemporaryDirectory(prefix="seqrl-train-") as folder:
-        task = ray.remote(fit).options(max_retries=0, **options)
-        trainer = task.remote(assignment.model_dump_json(), office, processes, gpus, folder)
+        if processes == 1:
+            wanted = {"num_cpus": 1, "num_gpus": int(gpus), "scheduling_strategy": near if stay else "SPREAD"}
+            trainer = ray.remote(train_alone).options(max_retries=0, **wanted).remote(text, office)
+        else:
+            trainer = ray.remote(fit).options(max_retries=0, **options).remote(text, office, processes, gpus, folder)
         try:
             yield _OnCluster(ray, office, trainer)
         finally:
@@ -249,10 +272,16 @@ def train_on_worker(config: dict[str, Any]) -> None:
     Raises:
         RuntimeError: if it failed, so that Ray ends the other workers; why is in its letter.
     """
+    if not train_share(config["assignment"], Group.of_environment(), _post_to(config["office"])):
+        raise RuntimeError("this worker has failed")
+
+
+def train_alone(assignment_json: str, office: Any) -> None:
+    """Train in one process; a task of the cluster."""
+    train_share(assignment_json, ALONE, _post_to(office))
+
+
+def _post_to(office: Any) -> Post:
     import ray
 
-    def post(letter: bytes) -> bool:
-        return bool(ray.get(config["office"].put.remote(letter)))
-
-    if not train_share(config["assignment"], Group.of_environment(), post):
-        raise RuntimeError("this worker has failed")
+    return lambda letter: bool(ray.get(office.put.remote(letter)))

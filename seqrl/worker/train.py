@@ -6,11 +6,15 @@ from collections.abc import Iterator
 
 from seqrl.checkpoints import NoCheckpoint, TrainingState, load_training_state, save_checkpoint
 from seqrl.config import RunSpec
+from seqrl.jobs.choice import fans_out
 from seqrl.store import MetricRow
 from seqrl.store.columns import Columns, ColumnsMissing
 from seqrl.training import StepRecord, train
 from seqrl.worker.context import JobContext, Stopped
 from seqrl.worker.events import EventWriter
+
+MOST_RETRIES = 3
+"""How often a training is tried again when the workers of a cluster end."""
 
 _LOG_EVERY_S = 5.0
 
@@ -21,23 +25,44 @@ def run(context: JobContext, spec: RunSpec) -> None:
     facts = context.store.run(spec.name).facts
     if columns.facts.content_hash != facts.content_hash:
         raise ValueError(f"the dataset {spec.dataset} is not the one that {spec.name} was submitted for; train anew")
-    state = _resume(context, spec)
+    if spec.training.processes > 1 or fans_out(context.store):
+        _train_elsewhere(context, spec, columns)
+    else:
+        state = _resume(context, spec)
+        _record(context, spec, state, train(spec, columns, state=state, should_stop=context.should_stop))
+
+
+def _train_elsewhere(context: JobContext, spec: RunSpec, columns: Columns) -> None:
+    """Train in other processes; workers of a cluster that end cost what was not saved, and another try."""
+    from seqrl.worker.together import WorkersGone, train_together
+
+    tries, stay = MOST_RETRIES if fans_out(context.store) else 0, False
+    while True:
+        state = _resume(context, spec)
+        try:
+            _record(context, spec, state, train_together(context, spec, columns, state is not None, stay))
+        except WorkersGone as error:
+            if not tries or (stay and error.stay) or context.should_stop():
+                raise
+            tries, stay = tries - 1, stay or error.stay
+            context.log(f"{error}; tried again")
+        else:
+            return
+
+
+def _record(context: JobContext, spec: RunSpec, state: TrainingState | None, news: Iterator[StepRecord]) -> None:
+    """Keep the news of a training.
+
+    Raises:
+        Stopped: if it was stopped before its end.
+    """
     events = EventWriter(context.store.run_folder(spec.name) / "events", purge_step=state.step if state else 0)
     recorder = _Recorder(context, spec, events)
     with events:
-        for record in _records(context, spec, columns, state):
+        for record in news:
             recorder.take(record)
     if context.should_stop() and not recorder.finished:
         raise Stopped
-
-
-def _records(context: JobContext, spec: RunSpec, columns: Columns, state: TrainingState | None) -> Iterator[StepRecord]:
-    """The news of the training, which happens in this process or in several others."""
-    if spec.training.processes == 1:
-        return train(spec, columns, state=state, should_stop=context.should_stop)
-    from seqrl.worker.together import train_together
-
-    return train_together(context, spec, columns, resumes=state is not None)
 
 
 def _columns(context: JobContext, spec: RunSpec) -> Columns:
