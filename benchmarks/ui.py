@@ -202,10 +202,11 @@ class Bench:
                     screen.settle()
                 pressed = screen.page.get_by_role("button", name="Run the sweep").click
                 points = (
-                    "(chart => chart?.data && Math.max(0, ...chart.data.filter(line => line.mode === 'lines+markers')"
+                    "(chart => Math.max(0, ...(chart?._fullData || []).filter(line => line.mode === 'lines+markers')"
                 )
                 points += ".map(line => line.x.length)))(document.querySelector('.seqrl-chart[aria-label^=Achieved]'))"
-                first.append(screen.timed(pressed, f"{points} >= 1 && {points} < 11 || {points} === 11 && stopless()"))
+                before = screen.read(points)  # of the sweep that was shown until then
+                first.append(screen.timed(pressed, f"{points} >= 1 && {points} < {before}"))
                 last.append(screen.since(f"{points} === 11 && stopless()"))
         return [Waited("the first point of a new sweep", 3000, first), Waited("11 targets × 10 episodes", 15_000, last)]
 
@@ -287,8 +288,9 @@ def _lags(screen: Screen, store: Store, run: str, seconds: float = 40.0) -> list
     screen.open(f"runs?runs={run}&run={run}")
     screen.settle()
     screen.read(
-        "{ window.seen = []; const look = () => { const last = document.querySelector('.seqrl-chart')?.data?.at(-1)"
-        "?.x?.at(-1); if (last !== undefined && last !== window.seen.at(-1)?.[1]) window.seen.push([Date.now(), last]);"
+        "{ window.seen = []; const look = () => { const lines = document.querySelector('.seqrl-chart')?._fullData;"
+        " const last = lines?.at(-1)?.x?.at(-1); if (last !== undefined && last !== window.seen.at(-1)?.[1])"
+        " window.seen.push([Date.now(), last]);"
         " requestAnimationFrame(look); }; look(); }"
     )
     written: dict[int, float] = {}
