@@ -27,6 +27,7 @@ RUN python -m compileall -q app.py pages seqrl
 
 USER seqrl
 ENV SEQRL_HOME=/data \
+    SEQRL_BACKEND=local \
     PYTHONUNBUFFERED=1
 VOLUME /data
 EXPOSE 8501
