@@ -264,6 +264,7 @@ def _controls(screen: Screen) -> list[float]:
         for _ in range(4):
             screen.settle()
             drawn, toggle = redrawn.format(chart), page.get_by_test_id("stCheckbox").filter(has_text=label)
+            screen.wait(f"Number({drawn}) > 0")
             times.append(screen.timed(toggle.locator("label").click, f"Number({drawn}) > {screen.read(drawn)}"))
     screen.open("datasets?dataset=demo/cartpole")
     for view, chart in (
@@ -277,6 +278,7 @@ def _controls(screen: Screen) -> list[float]:
     screen.open("lessons?lesson=greedy-or-sampled")
     for choice in ("Sampled", "Greedy", "Sampled", "Greedy"):
         screen.settle()
+        screen.wait(f"Number({redrawn.format('Achieved')}) > 0")
         before = screen.read(redrawn.format("Achieved"))
         press = page.get_by_test_id("stButtonGroup").get_by_text(choice, exact=True).click
         times.append(screen.timed(press, f"Number({redrawn.format('Achieved')}) > {before}"))

@@ -52,6 +52,8 @@ _PRESENT_CSS = """
 html { font-size: 20px; }
 section[data-testid="stSidebar"], header[data-testid="stHeader"] { display: none; }
 [data-testid="stMainBlockContainer"] { padding-top: 1rem; }
+h1 { padding-top: 0 !important; }
+[data-testid="stLayoutWrapper"]:has(> .st-key-present-corner) { position: absolute; }
 h2 { font-size: 28px !important; font-weight: 400 !important; }
 .st-key-present-corner { position: fixed; right: 0.75rem; bottom: 0.25rem; z-index: 100; width: auto; zoom: 0.7;
   opacity: 0.35; border-radius: 0.5rem; background: var(--st-background-color, Canvas); }
