@@ -221,7 +221,8 @@ def test_a_model_of_transformers_is_uploaded_and_goes_back(page, server, store, 
     page.wait_for_url(re.compile("[?&]run=theirs(&|$)"))
     at_rest(page)
     page.get_by_text("Export the model").click()
-    choose(page, "hf")
+    formats = page.get_by_test_id("stButtonGroup").filter(has=page.get_by_text("Exported run", exact=True))
+    formats.get_by_text("Hugging Face").click()
     press(page, "Prepare the file")
     with page.expect_download() as download:
         page.get_by_role("button", name="Hugging Face, ").click()

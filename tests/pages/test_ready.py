@@ -10,8 +10,9 @@ from plotly.offline import get_plotlyjs
 from small_store import fill
 from streamlit.testing.v1 import AppTest
 
+from pages.shared import ready
 from pages.shared.plotly_library import library, library_name, library_route
-from pages.shared.ready import make_ready, making_ready
+from pages.shared.ready import make_ready
 from pages.shared.sweep_view import _film
 from seqrl.store import Store
 
@@ -36,13 +37,17 @@ def test_a_home_with_nothing_to_show_is_left_to_the_pages(home, damaged):
     make_ready()
 
 
-def test_the_server_does_not_wait_for_what_is_made_ready(home):
-    async def served():
-        async with making_ready(None):
+def test_the_server_does_not_wait_for_what_is_made_ready(monkeypatch):
+    served = threading.Event()
+    monkeypatch.setattr(ready, "make_ready", lambda: served.wait(60))
+
+    async def serve():
+        async with ready.making_ready(None):
             return [thread for thread in threading.enumerate() if thread.name == "making ready"]
 
-    (thread,) = asyncio.run(served())
+    (thread,) = asyncio.run(serve())
     assert thread.daemon
+    served.set()
     thread.join()
 
 
