@@ -11,11 +11,11 @@ import psutil
 import pytest
 
 from seqrl import jobs
-from seqrl.config import RenderJob, RenderSpec, ReturnSweepJob
+from seqrl.config import DatasetJob, RenderJob, RenderSpec, ReturnSweepJob
 from seqrl.jobs.process import ProcessIdentity, is_worker, largest_resident_bytes
 from seqrl.processors import processors
 from seqrl.store import NotFound, Store
-from tests.specs import sweep_spec, train_job
+from tests.specs import dataset_spec, sweep_spec, train_job
 from tests.stand_in import BACKEND
 from tests.waiting import until
 
@@ -192,6 +192,18 @@ def test_the_last_sentence_survives_where_the_database_cannot_be_written(tiny):
     (tiny.job_folder(job_id) / "outcome").write_bytes(b"the disk is full; free some space" + b" " * 100)
     jobs.reconcile(tiny, BACKEND)
     assert (tiny.job(job_id).state, tiny.job(job_id).error) == ("failed", "the disk is full; free some space")
+
+
+def test_a_worker_killed_after_its_dataset_was_whole_has_succeeded(tiny):
+    facts = tiny.dataset("tiny").facts
+    for name, declared in (("whole", facts), ("partial", None)):
+        job_id = tiny.add_job(DatasetJob(spec=dataset_spec(name)), name)
+        tiny.add_dataset(name, source={}, facts=declared, job_id=job_id)
+        tiny.claim(job_id, 9, "token")
+        tiny.set_job(job_id, 1, pid=1, process_started="never", boot_id="never")
+    jobs.reconcile(tiny, BACKEND)
+    assert [job.state for job in tiny.jobs()] == ["failed", "succeeded"]
+    assert "partial" not in [row.name for row in tiny.datasets()]
 
 
 def test_jobs_go_on_when_the_server_is_killed(tiny):

@@ -193,6 +193,11 @@ def read_outcome(folder: Path) -> str:
     return path.read_bytes()[:OUTCOME_BYTES].decode(errors="replace").strip("\0 \n") if path.is_file() else ""
 
 
+def _dataset_is_whole(store: Store, job: JobRow) -> bool:
+    """Whether a job ended between declaring its dataset built and saying so of itself."""
+    return any(row.job_id == job.id and row.facts is not None for row in store.datasets())
+
+
 def _remove_dataset_files(store: Store, job: JobRow) -> None:
     """Remove the files of a dataset that this job was making; those of a finished one are left alone."""
     unfinished = [row for row in store.datasets() if row.job_id == job.id and row.facts is None and is_name(row.name)]
@@ -245,7 +250,9 @@ def _bury(store: Store, job: JobRow, backend: Backend) -> None:
     said = read_outcome(store.job_folder(job.id))
     state: JobState
     error: str | None
-    if job.cancel_requested is not None:
+    if _dataset_is_whole(store, job):
+        state, error = "succeeded", None
+    elif job.cancel_requested is not None:
         state, error = "cancelled", said or ("it did not stop by itself and was ended by force" if job.pid else None)
     else:
         state = "interrupted" if not said and can_resume(store, job) else "failed"
