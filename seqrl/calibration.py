@@ -22,6 +22,15 @@ RESAMPLES = 2000
 _CELL = ("run", "decoding", "target")
 _LARGEST_TABLE = 4_000_000
 
+MOST_TYPICAL = 16
+"""Episodes of a point that may stand for it; a video among them spares drawing another."""
+
+
+def by_typicality(episodes: pd.DataFrame) -> list[int]:
+    """The ids of episodes, those nearest to the median return first: neither lucky nor unlucky."""
+    distance = (episodes["achieved_return"] - episodes["achieved_return"].median()).abs()
+    return [int(identifier) for identifier in episodes.loc[distance.sort_values(kind="stable").index, "episode_id"]]
+
 
 def bootstrap_interval(
     values: np.ndarray, *, level: float = 0.95, seed: int = 0, resamples: int = RESAMPLES

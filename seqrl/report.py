@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-MOST_TYPICAL = 16
-"""Episodes of a point that may stand for it; a video among them spares drawing another."""
 MOST_VIDEOS = 3
 """Episodes of a low, a middle and a high request, or the first, the middle and the last point of a beam sweep."""
 
@@ -113,9 +111,8 @@ def report_episodes(store: Store, name: str) -> list[int]:
 
 
 def _typical(store: Store, name: str, group: pd.DataFrame) -> int:
-    """The episode nearest to the median; among the `MOST_TYPICAL` nearest, one whose video is there already."""
-    distance = (group["achieved_return"] - group["achieved_return"].median()).abs().sort_values(kind="stable")
-    nearest = [int(group.loc[at, "episode_id"]) for at in distance.index[:MOST_TYPICAL]]
+    """A typical episode whose video is there already, else the most typical one."""
+    nearest = calibration.by_typicality(group)[: calibration.MOST_TYPICAL]
     return next((episode for episode in nearest if _video(store, name, episode) is not None), nearest[0])
 
 

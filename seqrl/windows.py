@@ -340,7 +340,8 @@ class Windows(WindowSource[WindowBatch]):
         self, columns: Columns, context_length: int, *, discount: float = 1.0, episodes: np.ndarray | None = None
     ) -> None:
         chosen = columns.spans if episodes is None else columns.spans[episodes]
-        step_bytes = sum(column.nbytes // len(column) for column in (columns.observations, columns.actions)) + 4 + 8 + 1
+        step_bytes = sum(column.nbytes // len(column) for column in (columns.observations, columns.actions))
+        step_bytes += 4 + 8 + 1  # return-to-go, time step, mask
         super().__init__(WindowIndex(chosen["start"], chosen["end"]), context_length, step_bytes)
         self.returns_to_go = np.zeros(columns.steps + TAIL_ROWS, dtype=np.float32)
         self.returns_to_go[: columns.steps] = returns_to_go(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from seqrl.config import BehaviourSpec, DatasetJob, DatasetSpec
 from seqrl.datasets import collect, collection
 from seqrl.environments import space_facts
+from seqrl.jobs.backend import PROCESSES_LOG_NAME
 from seqrl.jobs.choice import BACKEND_VARIABLE
 from seqrl.processors import idle_processors, processors
 from seqrl.store.base import minari_id
@@ -72,10 +73,10 @@ def mixed_spec(name):
 def test_helpers_make_the_same_files(tiny, eager, monkeypatch):
     do(tiny, train_job("dt", steps=10))
     shared = do(tiny, DatasetJob(spec=mixed_spec("two")))
-    assert (tiny.job_folder(shared.id) / shards.LOG_NAME).is_file()
+    assert (tiny.job_folder(shared.id) / PROCESSES_LOG_NAME).is_file()
     monkeypatch.setattr(shards, "WORTH_S", 1e9)
     alone = do(tiny, DatasetJob(spec=mixed_spec("one")))
-    assert not (tiny.job_folder(alone.id) / shards.LOG_NAME).exists()
+    assert not (tiny.job_folder(alone.id) / PROCESSES_LOG_NAME).exists()
     assert tiny.dataset("one").facts == tiny.dataset("two").facts
     one, two = files_of(tiny, "one"), files_of(tiny, "two")
     assert len(one) >= 6 and one == two
@@ -118,7 +119,7 @@ def test_a_short_collection_has_no_helpers(context, monkeypatch):
     monkeypatch.setattr(shards, "idle_processors", lambda: 2)
     spec = spec_for(episodes=30, max_episode_steps=20)
     assert_same_episodes(collected(playing(context, spec)), collected(collect(spec)))
-    assert not (context.store.job_folder(context.job.id) / shards.LOG_NAME).exists()
+    assert not (context.store.job_folder(context.job.id) / PROCESSES_LOG_NAME).exists()
 
 
 @settings(max_examples=10, deadline=None)

@@ -11,10 +11,10 @@ import torch
 
 from seqrl import jobs
 from seqrl.checkpoints import load_training_state
+from seqrl.jobs.backend import PROCESSES_LOG_NAME
 from seqrl.jobs.choice import BACKEND_VARIABLE
 from seqrl.jobs.process import TOKEN_VARIABLE, ProcessIdentity
 from seqrl.jobs.torchrun import _loopback
-from seqrl.worker.together import LOG_NAME
 from tests.in_process import do
 from tests.specs import train_job
 from tests.waiting import until
@@ -64,7 +64,7 @@ def test_a_training_in_two_processes_fails_goes_on_and_stops_and_leaves_no_proce
     ranks_of(job)[1].kill()
     failed = jobs.wait(tiny, job_id)
     assert failed.state == "failed" and "of 2 of the training was killed or crashed" in failed.error
-    assert (tiny.job_folder(job_id) / LOG_NAME).stat().st_size
+    assert (tiny.job_folder(job_id) / PROCESSES_LOG_NAME).stat().st_size
     until(lambda: all_gone(everybody))
 
     saved = load_training_state(tiny.run_folder("pair")).step

@@ -386,16 +386,22 @@ def test_precision_and_threads_are_as_asked_or_chosen():
 
 
 def test_busy_neighbours_leave_fewer_threads(monkeypatch):
-    machine = "seqrl.training.machine"
-    monkeypatch.setattr(f"{machine}.processors", lambda: 4)
-    monkeypatch.setattr(f"{machine}.os.cpu_count", lambda: 4)
+    def set_processors(number):
+        for module in ("seqrl.training.machine", "seqrl.processors"):
+            monkeypatch.setattr(f"{module}.processors", lambda: number)
+
+    def set_busy(percent):
+        monkeypatch.setattr("psutil.cpu_percent", lambda interval: percent)
+
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    set_processors(4)
     for percent, threads in ((0.0, 4), (25.0, 3), (60.0, 2), (100.0, 1)):
-        monkeypatch.setattr(f"{machine}.psutil.cpu_percent", lambda interval, percent=percent: percent)
+        set_busy(percent)
         assert IdleCores().threads == threads
     assert IdleCores(1).threads == 1
     assert IdleCores(8).threads == 4
-    monkeypatch.setattr(f"{machine}.processors", lambda: 2)  # of a machine where others have left one idle
-    monkeypatch.setattr(f"{machine}.psutil.cpu_percent", lambda interval: 50.0)
+    set_processors(2)  # of a machine where others have left two idle
+    set_busy(50.0)
     assert IdleCores().threads == 2
 
 

@@ -95,7 +95,7 @@ export default function (component) {
       state.observer.observe(element);
     }
     element.dataset.drawn = String(Number(element.dataset.drawn || 0) + 1);
-    performance.mark("seqrl chart drawn");
+    if (element.dataset.drawn === "1") performance.mark("seqrl chart drawn"); // marks are kept: not one a drawing
     if (!state.listening) {
       state.listening = true;
       element.on("plotly_relayout", (change) => {

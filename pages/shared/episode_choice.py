@@ -6,7 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.frame import link_to, newest
-from pages.shared.sweep_view import by_typicality, drawn_among, filmed, measured, point_name
+from pages.shared.sweep_view import drawn_among, filmed, measured, point_name
+from seqrl.calibration import by_typicality
 from seqrl.store import SweepRow
 
 MOST_BESIDE = 2

@@ -14,8 +14,9 @@ from pages.shared.episode_view import outcome, recorded
 from pages.shared.frame import open_store, presenting, problems, theme
 from pages.shared.jobs import progress, submit
 from pages.shared.names import free_name
-from pages.shared.sweep_view import by_typicality, drawn_among, film, kind_of, measured, most_typical, typical_of
+from pages.shared.sweep_view import drawn_among, film, kind_of, measured, most_typical, typical_of
 from pages.shared.videos import collected, video_url
+from seqrl.calibration import by_typicality
 from seqrl.config import (
     RenderJob,
     RenderSpec,

@@ -13,10 +13,9 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.frame import open_store
-from seqrl.calibration import summarise
+from seqrl.calibration import MOST_TYPICAL, by_typicality, summarise
 from seqrl.plots.format import count, number, with_interval
 from seqrl.registry import MODELS, environment_row
-from seqrl.report import MOST_TYPICAL
 from seqrl.store import NotFound, RunRow, Store, SweepRow
 
 
@@ -28,7 +27,7 @@ class Measured(NamedTuple):
         points: mean and interval of every cell, see `seqrl.calibration.points`.
         calibration: one row a run and decoding.
         kinds: run → dt, bc, %bc or tt.
-        typical: (run, decoding, target) → its most typical episodes, see `by_typicality`; of points with a target.
+        typical: (run, decoding, target) → its most typical episodes, for points with a target; see `most_typical`.
     """
 
     episodes: pd.DataFrame
@@ -126,12 +125,6 @@ def point_names(episodes: pd.DataFrame) -> pd.Series:
         return pd.Series(dtype=str)
     rows = zip(episodes["run"], episodes["decoding"], episodes["target"], strict=True)
     return pd.Series([point_name(*row) for row in rows], index=episodes.index)
-
-
-def by_typicality(episodes: pd.DataFrame) -> list[int]:
-    """The episodes, those nearest to the median return first: neither lucky nor unlucky."""
-    distance = (episodes["achieved_return"] - episodes["achieved_return"].median()).abs()
-    return [int(identifier) for identifier in episodes.loc[distance.sort_values(kind="stable").index, "episode_id"]]
 
 
 def most_typical(episodes: pd.DataFrame) -> dict[tuple[str, str, float], list[int]]:

@@ -23,6 +23,8 @@ from seqrl.store import JobRow, Store
 
 LOCK_NAME = "lock"
 LOG_NAME = "log.txt"
+PROCESSES_LOG_NAME = "processes.txt"
+"""What the processes that a job starts print."""
 OUTCOME_NAME = "outcome"
 OUTCOME_BYTES = 4096
 WORKER_COMMAND = (sys.executable, "-P", "-m", "seqrl.worker")

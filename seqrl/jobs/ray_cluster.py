@@ -34,13 +34,22 @@ import psutil
 
 from seqrl.files import atomic_write_text
 from seqrl.jobs.backend import COMPUTING, python_path
-from seqrl.jobs.choice import cluster_address
+from seqrl.jobs.choice import allowed_workers, cluster_address
 from seqrl.jobs.process import ProcessIdentity
 from seqrl.processors import processors
 from seqrl.store import Store
 from seqrl.store.base import default_home
 
 NAMESPACE = "seqrl"
+MOST_RETRIES = 3
+"""How often work is given to another worker when one ends."""
+
+QUEUED_A_WORKER = 2
+"""Tasks given to Ray for every processor: the next one is there when one ends."""
+
+LOOK_EVERY_S = 0.25
+"""Between looks at tasks that run."""
+
 _MOST_STARTING_S, _MOST_STOPPING_S, _MOST_KNOCKING_S = 60.0, 10.0, 5.0
 _OBJECT_STORE_BYTES = 2**28
 _FOLDER_PREFIX, _ADDRESS_NAME, _LEAD = "seqrl-ray-", "address", "lead"
@@ -93,6 +102,16 @@ def connect(home: Path, start: bool = True) -> Any:
         _attach(ray, address)
         _attached[:] = [address]
         return ray
+
+
+def workers_of(ray: Any) -> int:
+    """How many tasks a cluster carries out at once: what the environment allows, else its processors."""
+    return allowed_workers() or max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def most_queued(workers: int) -> int:
+    """How many tasks are given to a cluster at once: those that wait count where the environment sets a limit."""
+    return allowed_workers() or QUEUED_A_WORKER * workers
 
 
 def _chosen_address(home: Path) -> str | None:

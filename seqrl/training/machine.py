@@ -8,7 +8,7 @@ import time
 import psutil
 import torch
 
-from seqrl.processors import processors
+from seqrl.processors import idle_processors, processors
 
 
 def choose_device(local_rank: int = 0) -> torch.device:
@@ -48,8 +48,7 @@ class IdleCores:
         there = processors()
         self._most, self._fixed = min(requested or most or there, there), requested is not None
         self._machine = os.cpu_count() or 1
-        busy = 0.0 if self._fixed else psutil.cpu_percent(interval=0.2) / 100 * self._machine
-        self.threads = self._most if self._fixed else self._room(busy)
+        self.threads = self._most if self._fixed else min(self._most, idle_processors())
         self._seen = self._look()
 
     def take(self) -> None:

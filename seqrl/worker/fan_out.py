@@ -13,18 +13,11 @@ from typing import Any
 
 from seqrl.checkpoints import read_about, read_files
 from seqrl.config import DatasetFacts, RunSpec
-from seqrl.jobs.choice import allowed_workers
-from seqrl.jobs.ray_cluster import connect
+from seqrl.jobs.ray_cluster import LOOK_EVERY_S, MOST_RETRIES, connect, most_queued, workers_of
 from seqrl.store.episodes import decode
 from seqrl.store.records import EpisodeRecord
 from seqrl.worker.context import JobContext
 from seqrl.worker.pieces import BeamPiece, ReturnPiece, digest, measure
-
-MOST_RETRIES = 3
-_QUEUED_A_WORKER = 2
-"""Tasks given to Ray for every processor: the next one is there when one ends."""
-
-_LOOK_EVERY_S = 0.25
 
 
 class FanOut:
@@ -44,7 +37,7 @@ class FanOut:
         self._finished, self._planned = 0, 0
         context.progress(0.0, "asking for workers", now=True)
         self.ray = connect(context.store.home)
-        self.workers = allowed_workers() or max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+        self.workers = workers_of(self.ray)
 
     def about(self, run: str) -> tuple[RunSpec, DatasetFacts]:
         """Spec and facts of a run, as its checkpoint knows them."""
@@ -81,7 +74,7 @@ class FanOut:
         files = {run: tuple(map(ray.put, parts)) for run, parts in self._files.items()}
         waiting = deque((piece, 0) for piece in pieces)
         running: dict[Any, tuple[ReturnPiece | BeamPiece, int]] = {}
-        most = allowed_workers() or _QUEUED_A_WORKER * self.workers
+        most = most_queued(self.workers)
         while (waiting or running) and not context.should_stop():
             while waiting and len(running) < most:
                 piece, tries = waiting.popleft()
@@ -98,7 +91,7 @@ class FanOut:
 
     def _ended(self, references: list[Any]) -> list[Any]:
         """The tasks that have ended, all of them; waits a moment for the first."""
-        ready, others = self.ray.wait(references, timeout=_LOOK_EVERY_S)
+        ready, others = self.ray.wait(references, timeout=LOOK_EVERY_S)
         if ready and others:
             ready = ready + self.ray.wait(others, num_returns=len(others), timeout=0)[0]
         return list(ready)

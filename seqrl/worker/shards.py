@@ -20,13 +20,13 @@ from seqrl.config import DatasetSpec
 from seqrl.datasets.collection import Collected, CollectedEpisode, Collector, Piece, pieces
 from seqrl.environments import EnvironmentFacts
 from seqrl.environments.behaviours import MakeController
+from seqrl.jobs.backend import PROCESSES_LOG_NAME
 from seqrl.jobs.choice import allowed_workers, fans_out
 from seqrl.jobs.helpers import Helpers
-from seqrl.jobs.ray_cluster import connect
+from seqrl.jobs.ray_cluster import LOOK_EVERY_S, MOST_RETRIES, connect, most_queued, workers_of
 from seqrl.processors import idle_processors
 from seqrl.worker.context import JobContext
 
-LOG_NAME = "processes.txt"
 WORTH_S = 10.0
 """So many seconds of playing that are left are worth the start of helpers."""
 
@@ -39,10 +39,6 @@ _SMALLEST = 128
 
 _PIECES_A_HELPER = 4
 """So that all end at about the same time."""
-
-_LOOK_EVERY_S = 0.25
-_QUEUED_A_WORKER = 2
-_MOST_RETRIES = 3
 
 
 def play(
@@ -133,19 +129,19 @@ def _shared(
 
 
 def _from_helpers(context: JobContext, spec: DatasetSpec, rest: Sequence[Piece], count: int) -> Iterator[bytes | None]:
-    log = context.store.job_folder(context.job.id) / LOG_NAME
+    log = context.store.job_folder(context.job.id) / PROCESSES_LOG_NAME
     context.log(f"{count} processes collect")
     helpers = Helpers(count, "seqrl.worker.shard", [str(context.store.home), spec.to_json()], log)
-    return helpers.answers((piece.model_dump_json().encode() for piece in rest), _LOOK_EVERY_S)
+    return helpers.answers((piece.model_dump_json().encode() for piece in rest), LOOK_EVERY_S)
 
 
 def _from_cluster(context: JobContext, spec: DatasetSpec, rest: Sequence[Piece]) -> Iterator[bytes | None]:
     """Pieces as tasks; Ray starts those again whose workers die."""
     ray = connect(context.store.home)
-    workers = allowed_workers() or max(1, int(ray.cluster_resources().get("CPU", 1)))
+    workers = workers_of(ray)
     context.log(f"{workers} workers of the cluster collect")
-    task = ray.remote(collect_piece).options(num_cpus=1, max_retries=_MOST_RETRIES, scheduling_strategy="SPREAD")
-    most = allowed_workers() or _QUEUED_A_WORKER * workers
+    task = ray.remote(collect_piece).options(num_cpus=1, max_retries=MOST_RETRIES, scheduling_strategy="SPREAD")
+    most = most_queued(workers)
     waiting: deque[Any] = deque()
     coming = iter(rest)
     while True:
@@ -153,7 +149,7 @@ def _from_cluster(context: JobContext, spec: DatasetSpec, rest: Sequence[Piece])
             waiting.append(task.remote(spec.to_json(), piece.model_dump_json()))
         if not waiting:
             return
-        if not ray.wait([waiting[0]], timeout=_LOOK_EVERY_S)[0]:
+        if not ray.wait([waiting[0]], timeout=LOOK_EVERY_S)[0]:
             yield None
             continue
         try:
@@ -162,7 +158,7 @@ def _from_cluster(context: JobContext, spec: DatasetSpec, rest: Sequence[Piece])
             raise error.cause from error
         except ray.exceptions.RayError as error:
             raise ValueError(
-                f"the workers that collect ended {_MOST_RETRIES + 1} times ({type(error).__name__}); "
+                f"the workers that collect ended {MOST_RETRIES + 1} times ({type(error).__name__}); "
                 "look into Ray's logs"
             ) from error
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from seqrl.config import RunSpec
+from seqrl.jobs.backend import PROCESSES_LOG_NAME
 from seqrl.jobs.choice import fans_out
 from seqrl.jobs.process import ProcessIdentity
 from seqrl.jobs.ray_cluster import connect
@@ -28,7 +29,6 @@ from seqrl.training.records import StepRecord, decode
 from seqrl.worker.context import JobContext
 from seqrl.worker.rank import ASSIGNMENT_NAME, HEAD_BYTES, POST_NAME, STOP, Assignment, Letter, Post, train_share
 
-LOG_NAME = "processes.txt"
 _LOOK_EVERY_S = 0.05
 
 
@@ -136,8 +136,8 @@ def _check(ends: dict[int, Letter], processes: int) -> None:
     for rank in range(processes):
         if rank not in ends:
             raise WorkersGone(
-                f"process {rank + 1} of {processes} of the training was killed or crashed; {LOG_NAME} in the job's "
-                "folder, or Ray's logs, show what it said",
+                f"process {rank + 1} of {processes} of the training was killed or crashed; {PROCESSES_LOG_NAME} in "
+                "the job's folder, or Ray's logs, show what it said",
                 stay=False,
             )
 
@@ -165,7 +165,7 @@ class _Here:
 
 @contextmanager
 def _here(context: JobContext, assignment: Assignment) -> Iterator[_Here]:
-    log = context.store.job_folder(context.job.id) / LOG_NAME
+    log = context.store.job_folder(context.job.id) / PROCESSES_LOG_NAME
     office = Office()
     with tempfile.TemporaryDirectory(prefix="seqrl-train-") as name:  # paths of sockets must be short
         folder = Path(name)

@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from seqrl.checkpoints import NoCheckpoint, TrainingState, load_training_state, save_checkpoint
 from seqrl.config import RunSpec
 from seqrl.jobs.choice import fans_out
+from seqrl.jobs.ray_cluster import MOST_RETRIES
 from seqrl.store import MetricRow
 from seqrl.store.columns import Columns, ColumnsMissing
 from seqrl.training import StepRecord, train
 from seqrl.worker.context import JobContext, Stopped
 from seqrl.worker.events import EventWriter
-
-MOST_RETRIES = 3
-"""How often a training is tried again when the workers of a cluster end."""
 
 _LOG_EVERY_S = 5.0
 
