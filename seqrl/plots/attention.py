@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import new_drawing, note
 from seqrl.plots.format import enumerate_words, percent
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import Style, Theme, new_figure, note, sequential
+from seqrl.plots.template import Style, Theme, sequential
 
 _KIND_NAMES = {"R": "returns-to-go", "g": "goals", "s": "states", "a": "actions", "r": "rewards", "V": "values"}
 
@@ -95,11 +96,11 @@ def attention(info: AttentionInfo, theme: Theme = "light", present: bool = False
     """Draw one head's attention; cells carry ``customdata = [attending token, attended token]``."""
     style = Style(theme, present)
     square = len(info.rows) == len(info.tokens)
-    figure = new_figure(style, height=520 if square else 440, showlegend=False)
+    drawing = new_drawing(style, height=520 if square else 440, showlegend=False)
     if not len(info.rows):
-        return note(figure, style, "Choose a step to see where the model attends.")
+        return note(drawing, style, "Choose a step to see where the model attends.")
     attending = [info.tokens[row] for row in info.rows]
-    figure.add_heatmap(
+    drawing.add_heatmap(
         z=_seen(info, *info.chosen),
         x=np.arange(len(info.tokens)),
         y=np.arange(len(attending)),
@@ -113,10 +114,10 @@ def attention(info: AttentionInfo, theme: Theme = "light", present: bool = False
     )
     shared = {"showgrid": False, "zeroline": False} | ({"constrain": "domain"} if square else {})
     most = 10 if present else 20
-    figure.update_xaxes(
+    drawing.update_xaxes(
         title_text="attended token", range=[-0.5, len(info.tokens) - 0.5], **shared, **_ticks(info.tokens, most)
     )
-    figure.update_yaxes(
+    drawing.update_yaxes(
         title_text="attending token",
         scaleanchor="x" if square else None,
         range=[len(attending) - 0.5, -0.5],
@@ -125,23 +126,23 @@ def attention(info: AttentionInfo, theme: Theme = "light", present: bool = False
     )
     frame = {"color": style.palette.ink, "width": 1}
     y, last = info.query, int(info.rows[info.query])
-    figure.add_shape(type="rect", x0=-0.5, x1=last + 0.5, y0=y - 0.5, y1=y + 0.5, line=frame, name="query")
-    return figure
+    drawing.add_shape(type="rect", x0=-0.5, x1=last + 0.5, y0=y - 0.5, y1=y + 0.5, line=frame, name="query")
+    return drawing.figure()
 
 
 def attention_heads(info: AttentionInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
     """Draw how every head reads the chosen row: a row a head; cells carry ``customdata = layer * heads + head``."""
     style = Style(theme, present)
     layers, heads, queries, length = info.weights.shape
-    figure = new_figure(style, height=int(np.clip(200 + 22 * layers * heads, 300, 560)), showlegend=False)
+    drawing = new_drawing(style, height=int(np.clip(200 + 22 * layers * heads, 300, 560)), showlegend=False)
     if not queries:
-        return note(figure, style, "Choose a step to see where the model attends.")
+        return note(drawing, style, "Choose a step to see where the model attends.")
     last = int(info.rows[info.query]) + 1
     rows = info.weights[:, :, info.query, :last].reshape(layers * heads, last)
     names = [f"layer {place // heads + 1}, head {place % heads + 1}" for place in range(layers * heads)]
     places = np.repeat(np.arange(layers * heads)[:, None], last, axis=1)
     said = [[f"{name}<br>{token}" for token in info.tokens[:last]] for name in names]
-    figure.add_heatmap(
+    drawing.add_heatmap(
         z=rows,
         x=np.arange(last),
         y=np.arange(len(names)),
@@ -154,15 +155,15 @@ def attention_heads(info: AttentionInfo, theme: Theme = "light", present: bool =
         name="attention",
     )
     shared = {"showgrid": False, "zeroline": False}
-    figure.update_xaxes(
+    drawing.update_xaxes(
         title_text="attended token", range=[-0.5, last - 0.5], **shared, **_ticks(info.tokens[:last], 20)
     )
-    figure.update_yaxes(range=[len(names) - 0.5, -0.5], tickvals=list(range(len(names))), ticktext=names, **shared)
+    drawing.update_yaxes(range=[len(names) - 0.5, -0.5], tickvals=list(range(len(names))), ticktext=names, **shared)
     chosen = info.chosen[0] * heads + info.chosen[1]
     frame = {"color": style.palette.ink, "width": 1.5}
     box = {"x0": -0.5, "x1": last - 0.5, "y0": chosen - 0.5, "y1": chosen + 0.5}
-    figure.add_shape(type="rect", line=frame, name="chosen", **box)
-    return figure
+    drawing.add_shape(type="rect", line=frame, name="chosen", **box)
+    return drawing.figure()
 
 
 def attention_table(info: AttentionInfo) -> pd.DataFrame:
@@ -189,18 +190,18 @@ def attention_grid(info: AttentionInfo, theme: Theme = "light", present: bool = 
     """Draw every head small: a row a layer, a column a head; cells carry ``customdata = layer * heads + head``."""
     style = Style(theme, present)
     layers, heads, queries, length = info.weights.shape
-    figure = new_figure(
+    drawing = new_drawing(
         style, height=int(np.clip(90 + 150 * layers, 420, 560)), margin={"l": 72, "t": 32, "b": 12, "r": 12}
     )
     if not queries:
-        return note(figure, style, "Choose a step to see where the model attends.")
+        return note(drawing, style, "Choose a step to see where the model attends.")
     width, height = (1.0 - 0.03 * (heads - 1)) / heads, (1.0 - 0.05 * (layers - 1)) / layers
     for layer in range(layers):
         for head in range(heads):
             place = layer * heads + head
             axis = "" if place == 0 else str(place + 1)
             left, top = head * (width + 0.03), 1.0 - layer * (height + 0.05)
-            figure.add_heatmap(
+            drawing.add_heatmap(
                 z=_seen(info, layer, head),
                 zmin=0,
                 colorscale=sequential(style.palette.dt, theme),
@@ -222,18 +223,18 @@ def attention_grid(info: AttentionInfo, theme: Theme = "light", present: bool = 
                 "linecolor": style.palette.ink if chosen else style.palette.axis,
                 "linewidth": 2 if chosen else 1,
             }
-            figure.layout[f"xaxis{axis}"] = shared | {"domain": [left, left + width], "anchor": f"y{axis}"}
-            figure.layout[f"yaxis{axis}"] = shared | {
+            drawing.layout[f"xaxis{axis}"] = shared | {"domain": [left, left + width], "anchor": f"y{axis}"}
+            drawing.layout[f"yaxis{axis}"] = shared | {
                 "domain": [max(top - height, 0.0), top],
                 "anchor": f"x{axis}",
                 "autorange": "reversed",
             }
             if layer == 0:
                 centre = {"x": left + width / 2, "y": 1, "xref": "paper", "yref": "paper"}
-                figure.add_annotation(text=f"head {head + 1}", yanchor="bottom", yshift=4, **centre)
+                drawing.add_annotation(text=f"head {head + 1}", yanchor="bottom", yshift=4, **centre)
         middle = {"x": 0, "y": top - height / 2, "xref": "paper", "yref": "paper"}
-        figure.add_annotation(text=f"layer {layer + 1}", xanchor="right", xshift=-8, **middle)
-    return figure
+        drawing.add_annotation(text=f"layer {layer + 1}", xanchor="right", xshift=-8, **middle)
+    return drawing.figure()
 
 
 @sentence.register

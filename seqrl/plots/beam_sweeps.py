@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import Drawing, new_drawing, note
 from seqrl.plots.format import duration, interval, number
 from seqrl.plots.layout import (
     MOST_DIRECT_LABELS,
@@ -21,7 +22,7 @@ from seqrl.plots.layout import (
     shorten,
 )
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, new_figure, note, ribbon, translucent
+from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, translucent
 
 _HEIGHT = 540
 _SPLIT = 0.36
@@ -112,17 +113,17 @@ def beam_sweep(info: BeamSweepInfo, theme: Theme = "light", present: bool = Fals
     """
     style = Style(theme, present)
     if not info.lines and not info.unplanned:
-        return note(new_figure(style, height=_HEIGHT), style, "No point is measured yet.")
+        return note(new_drawing(style, height=_HEIGHT), style, "No point is measured yet.")
     direct = len(info.lines) <= MOST_DIRECT_LABELS
     names = [line.label for line in info.lines] + list(info.references)
     margin = {"l": 12, "t": 32, "b": 12, "r": label_margin(names, style) if direct else 16}
-    figure = new_figure(style, height=_HEIGHT, showlegend=not direct, margin=margin, uirevision="beam_sweep")
+    drawing = new_drawing(style, height=_HEIGHT, showlegend=not direct, margin=margin, uirevision="beam_sweep")
     widths = sorted(
         {width for line in info.lines for width in line.width.tolist()} | ({0.0} if info.unplanned else set())
     )
     places = _place(np.array(widths))
     right = float(places.max()) + 0.25
-    figure.update_xaxes(
+    drawing.update_xaxes(
         title_text="beam width (imagined futures)",
         tickvals=places.tolist(),
         ticktext=["none" if width == 0 else number(width) for width in widths],
@@ -133,28 +134,28 @@ def beam_sweep(info: BeamSweepInfo, theme: Theme = "light", present: bool = Fals
         showline=True,
     )
     pixels = (_HEIGHT - 44 - 5 * style.sizes.font) * (1 - _SPLIT - _GAP)
-    heights = _set_axes(figure, info, style)
+    heights = _set_axes(drawing, info, style)
     reach = 0.5 * (style.sizes.marker + style.sizes.dot) * (heights[1] - heights[0]) / pixels
-    _draw_dots(figure, info, style, reach)
+    _draw_dots(drawing, info, style, reach)
     for line in info.lines:
-        _draw_line(figure, line, style)
-    _draw_unplanned(figure, info, style)
-    _draw_references(figure, info, style)
+        _draw_line(drawing, line, style)
+    _draw_unplanned(drawing, info, style)
+    _draw_references(drawing, info, style)
     if direct:
         ends = [
             EndLabel(line.label, float(_place(line.width)[-1]), float(line.mean[-1]), _colour(line, style))
             for line in info.lines
         ]
         ends += [EndLabel(name, right, value, style.palette.muted) for name, value in info.references.items()]
-        add_end_labels(figure, ends, style, right=right, y_range=heights, pixels=pixels)
-    return figure
+        add_end_labels(drawing, ends, style, right=right, y_range=heights, pixels=pixels)
+    return drawing.figure()
 
 
 def _colour(line: BeamLine, style: Style) -> str:
     return family_colour(line.kind, style.theme, *line.place)
 
 
-def _set_axes(figure: go.Figure, info: BeamSweepInfo, style: Style) -> tuple[float, float]:
+def _set_axes(drawing: Drawing, info: BeamSweepInfo, style: Style) -> tuple[float, float]:
     returns = [part for line in info.lines for part in (line.low, line.high, line.mean)]
     returns += [np.array(row[:3]) for row in info.unplanned.values()]
     returns += [np.array(list(info.references.values())), info.dots["achieved_return"].to_numpy(float)]
@@ -163,7 +164,7 @@ def _set_axes(figure: go.Figure, info: BeamSweepInfo, style: Style) -> tuple[flo
     positive = [np.log10(part[part > 0]) for part in times]
     fast, slow = finite_range(*positive, pad=0.15)
     ticks = log_ticks(fast, slow)
-    figure.update_layout(
+    drawing.update_layout(
         yaxis={"domain": [_SPLIT + _GAP, 1], "range": [low, high]},
         yaxis2={
             "domain": [0, _SPLIT],
@@ -175,13 +176,13 @@ def _set_axes(figure: go.Figure, info: BeamSweepInfo, style: Style) -> tuple[flo
         },
     )
     for top, title in ((1.0, "achieved return (reward)"), (_SPLIT, "time per decision")):
-        figure.add_annotation(
+        drawing.add_annotation(
             x=0, y=top, xref="x domain", yref="paper", text=title, xanchor="left", yanchor="bottom", yshift=2
         )
     return low, high
 
 
-def _draw_dots(figure: go.Figure, info: BeamSweepInfo, style: Style, reach: float) -> None:
+def _draw_dots(drawing: Drawing, info: BeamSweepInfo, style: Style, reach: float) -> None:
     """Dots within ``reach`` of a mean lie under its marker: that is what can be clicked there."""
     dots = info.dots
     heights: dict[float, list[float]] = {0.0: [row[0] for row in info.unplanned.values()]}
@@ -198,15 +199,15 @@ def _draw_dots(figure: go.Figure, info: BeamSweepInfo, style: Style, reach: floa
     for clickable, shown in ((False, dots[covered]), (True, dots[~covered])):
         for line in info.lines:
             own = shown[(shown["run"] == line.run) & (shown["horizon"] == line.horizon) & (shown["width"] > 0)]
-            _add_dots(figure, own, _colour(line, style), line.label, style, clickable)
-        _add_dots(figure, shown[shown["width"] == 0], style.palette.muted, "no planning", style, clickable)
+            _add_dots(drawing, own, _colour(line, style), line.label, style, clickable)
+        _add_dots(drawing, shown[shown["width"] == 0], style.palette.muted, "no planning", style, clickable)
 
 
-def _add_dots(figure: go.Figure, own: pd.DataFrame, colour: str, label: str, style: Style, clickable: bool) -> None:
+def _add_dots(drawing: Drawing, own: pd.DataFrame, colour: str, label: str, style: Style, clickable: bool) -> None:
     if own.empty:
         return
     jitter = (np.arange(len(own)) * 0.618034 % 1.0 - 0.5) * 0.14
-    figure.add_scatter(
+    drawing.add_scatter(
         x=_place(own["width"].to_numpy(float)) + jitter,
         y=own["achieved_return"].to_numpy(float),
         mode="markers",
@@ -219,10 +220,10 @@ def _add_dots(figure: go.Figure, own: pd.DataFrame, colour: str, label: str, sty
     )
 
 
-def _draw_line(figure: go.Figure, line: BeamLine, style: Style) -> None:
+def _draw_line(drawing: Drawing, line: BeamLine, style: Style) -> None:
     colour, x = _colour(line, style), _place(line.width)
     paler = translucent(colour, RIBBON_OPACITY)
-    ribbon(figure, x, line.low, line.high, paler, f"{line.label}, 95% interval", legendgroup=line.label)
+    drawing.add_ribbon(x, line.low, line.high, paler, f"{line.label}, 95% interval", legendgroup=line.label)
     cells = [[line.run, int(width), line.horizon] for width in line.width]
     rows = zip(line.width, line.mean, line.low, line.high, line.seconds, line.episodes, strict=True)
     text = [
@@ -231,7 +232,7 @@ def _draw_line(figure: go.Figure, line: BeamLine, style: Style) -> None:
         for w, m, lo, hi, s, n in rows
     ]
     for values, axis in ((line.mean, "y"), (line.seconds, "y2")):
-        figure.add_scatter(
+        drawing.add_scatter(
             x=x,
             y=values,
             yaxis=axis,
@@ -247,7 +248,7 @@ def _draw_line(figure: go.Figure, line: BeamLine, style: Style) -> None:
         )
 
 
-def _draw_unplanned(figure: go.Figure, info: BeamSweepInfo, style: Style) -> None:
+def _draw_unplanned(drawing: Drawing, info: BeamSweepInfo, style: Style) -> None:
     for run, (mean, low, high, seconds, episodes) in info.unplanned.items():
         text = f"{run}, no planning<br>got {number(mean)} on average<br>"
         text += f"95% interval {interval(low, high)}, {episodes} episodes"
@@ -259,7 +260,7 @@ def _draw_unplanned(figure: go.Figure, info: BeamSweepInfo, style: Style) -> Non
                 "arrayminus": [mean - low],
                 "width": 0,
             }
-            figure.add_scatter(
+            drawing.add_scatter(
                 x=[_UNPLANNED],
                 y=[value],
                 yaxis=axis,
@@ -273,9 +274,9 @@ def _draw_unplanned(figure: go.Figure, info: BeamSweepInfo, style: Style) -> Non
             )
 
 
-def _draw_references(figure: go.Figure, info: BeamSweepInfo, style: Style) -> None:
+def _draw_references(drawing: Drawing, info: BeamSweepInfo, style: Style) -> None:
     for name, value in info.references.items():
-        figure.add_shape(
+        drawing.add_shape(
             type="line",
             x0=0,
             x1=1,

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import Drawing, new_drawing, note
 from seqrl.plots.format import count, interval, percent
 from seqrl.plots.layout import finite_range
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import Style, Theme, new_figure, note
+from seqrl.plots.template import Style, Theme
 
 OVER_WIDE = 10.0
 """A bin this many times as wide as the dimension's middle bin is called over-wide."""
@@ -92,17 +93,17 @@ def over_wide_bins(edges: np.ndarray) -> tuple[int, ...]:
 def bin_edges(info: BinEdgesInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
     """Draw the distribution once for each strategy: the edges below it, over it what the bins keep of it."""
     style = Style(theme, present)
-    figure = new_figure(style, height=420, showlegend=False, bargap=0, margin={"l": 12, "r": 16, "t": 40, "b": 12})
+    drawing = new_drawing(style, height=420, showlegend=False, bargap=0, margin={"l": 12, "r": 16, "t": 40, "b": 12})
     if not info.fine_counts.any() or not info.binnings:
-        return note(figure, style, "The dataset has no step yet.")
+        return note(drawing, style, "The dataset has no step yet.")
     tallest = float(info.fine_counts.max())
     panels = len(info.binnings)
     width = (1.0 - 0.06 * (panels - 1)) / panels
     for place, binning in enumerate(info.binnings):
         axis = "" if place == 0 else str(place + 1)
         left = place * (width + 0.06)
-        _draw_cuts(figure, info, binning, tallest, axis, style)
-        figure.layout[f"xaxis{axis}"] = {
+        _draw_cuts(drawing, info, binning, tallest, axis, style)
+        drawing.layout[f"xaxis{axis}"] = {
             "domain": [left, left + width],
             "anchor": f"y{axis}",
             "title": {"text": info.name},
@@ -111,10 +112,10 @@ def bin_edges(info: BinEdgesInfo, theme: Theme = "light", present: bool = False)
             "nticks": 6,
         }
         vertical = {"range": [-_RUG * tallest, 1.06 * tallest], "anchor": f"x{axis}", "showgrid": False}
-        figure.layout[f"yaxis{axis}"] = vertical | (
+        drawing.layout[f"yaxis{axis}"] = vertical | (
             {"title": {"text": "steps"}} if place == 0 else {"showticklabels": False, "matches": "y"}
         )
-        figure.add_annotation(
+        drawing.add_annotation(
             x=left,
             y=1,
             xref="paper",
@@ -125,13 +126,11 @@ def bin_edges(info: BinEdgesInfo, theme: Theme = "light", present: bool = False)
             yanchor="bottom",
             font={"size": style.sizes.font, "color": style.palette.ink},
         )
-    return figure
+    return drawing.figure()
 
 
-def _draw_cuts(
-    figure: go.Figure, info: BinEdgesInfo, binning: Binning, tallest: float, axis: str, style: Style
-) -> None:
-    figure.add_bar(
+def _draw_cuts(drawing: Drawing, info: BinEdgesInfo, binning: Binning, tallest: float, axis: str, style: Style) -> None:
+    drawing.add_bar(
         x=(info.fine_edges[:-1] + info.fine_edges[1:]) / 2,
         y=info.fine_counts,
         width=np.diff(info.fine_edges),
@@ -141,7 +140,7 @@ def _draw_cuts(
         hovertemplate=f"{info.name} about %{{x:.3~g}}<br>%{{y}} steps<extra></extra>",
         name=f"{binning.strategy}, steps",
     )
-    figure.add_scatter(
+    drawing.add_scatter(
         x=np.repeat(binning.edges, 3),
         y=np.tile([-_RUG * tallest, -0.02 * tallest, np.nan], len(binning.edges)),
         mode="lines",
@@ -153,7 +152,7 @@ def _draw_cuts(
     )
     width = float(info.fine_edges[1] - info.fine_edges[0])
     seen = np.minimum(binning.occupancy * width / np.maximum(np.diff(binning.edges), 1e-300), 1.05 * tallest)
-    figure.add_scatter(
+    drawing.add_scatter(
         x=np.repeat(binning.edges, 2)[1:-1],
         y=np.repeat(seen, 2),
         mode="lines",
@@ -166,7 +165,7 @@ def _draw_cuts(
     centres = (binning.edges[:-1] + binning.edges[1:]) / 2
     spans = [interval(low, high) for low, high in zip(binning.edges[:-1], binning.edges[1:], strict=True)]
     cells = [[place, span, int(binning.occupancy[place])] for place, span in enumerate(spans)]
-    figure.add_scatter(
+    drawing.add_scatter(
         x=centres,
         y=np.full(len(centres), -_RUG / 2 * tallest),
         mode="markers",

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import new_drawing, note
 from seqrl.plots.format import count, interval, number
 from seqrl.plots.layout import finite_range
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, new_figure, note, ribbon, translucent
+from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, translucent
 
 
 class SeedsInfo(NamedTuple):
@@ -59,15 +60,15 @@ def seeds(info: SeedsInfo, theme: Theme = "light", present: bool = False) -> go.
     """Draw every run as a dot, the means as a line, and the range of the seeds as a ribbon."""
     style = Style(theme, present)
     palette, sizes = style.palette, style.sizes
-    figure = new_figure(style, height=440, showlegend=False)
+    drawing = new_drawing(style, height=440, showlegend=False)
     if not len(info.settings):
-        return note(figure, style, "Nothing is measured yet.")
+        return note(drawing, style, "Nothing is measured yet.")
     place = np.arange(len(info.settings), dtype=np.float64)
     lowest, highest = (np.array([end(group) for group in info.values]) for end in (np.min, np.max))
     paler = translucent(palette.dt, RIBBON_OPACITY)
-    ribbon(figure, place, lowest, highest, paler, "from the best seed to the worst")
+    drawing.add_ribbon(place, lowest, highest, paler, "from the best seed to the worst")
     for at, setting, group in zip(place, info.settings, info.values, strict=True):
-        figure.add_scatter(
+        drawing.add_scatter(
             x=np.full(len(group), at),
             y=group,
             mode="markers",
@@ -75,7 +76,7 @@ def seeds(info: SeedsInfo, theme: Theme = "light", present: bool = False) -> go.
             hovertemplate=f"{number(setting)}: %{{y:.3~g}}<extra></extra>",
             name=f"single runs at {number(setting)}",
         )
-    figure.add_scatter(
+    drawing.add_scatter(
         x=place,
         y=info.means,
         mode="lines+markers",
@@ -86,12 +87,12 @@ def seeds(info: SeedsInfo, theme: Theme = "light", present: bool = False) -> go.
         name="mean over seeds",
     )
     labels = [number(setting) for setting in info.settings]
-    figure.update_xaxes(
+    drawing.update_xaxes(
         title_text=info.setting, tickvals=place, ticktext=labels, range=[-0.4, len(place) - 0.6], showgrid=False
     )
     _, top = finite_range([0.0], highest, pad=0.08)
-    figure.update_yaxes(title_text=info.value, range=[0, top])
-    return figure
+    drawing.update_yaxes(title_text=info.value, range=[0, top])
+    return drawing.figure()
 
 
 @sentence.register

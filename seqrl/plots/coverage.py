@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import Drawing, new_drawing, note
 from seqrl.plots.format import count, interval, number, percent
 from seqrl.plots.layout import finite_range, round_step
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import Style, Theme, data_greys, new_figure, note, sequential
+from seqrl.plots.template import Style, Theme, data_greys, sequential
 
 _CELLS = 60
 _RETURN_BINS = 24
@@ -65,13 +66,13 @@ def _grid(values: np.ndarray, cells: int) -> np.ndarray:
 def coverage(info: CoverageInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
     """Draw the grid, darker where more steps are, on a logarithmic scale."""
     style = Style(theme, present)
-    figure = new_figure(style, height=460)
+    drawing = new_drawing(style, height=460)
     if not info.counts.any():
-        return note(figure, style, "The dataset has no step yet.")
+        return note(drawing, style, "The dataset has no step yet.")
     shade = np.where(info.counts > 0, np.log10(np.maximum(info.counts, 1)), np.nan)
     largest = int(info.counts.max())
     powers = list(range(math.floor(math.log10(largest)) + 1))
-    figure.add_heatmap(
+    drawing.add_heatmap(
         x=info.x_edges,
         y=info.y_edges,
         z=shade,
@@ -91,9 +92,9 @@ def coverage(info: CoverageInfo, theme: Theme = "light", present: bool = False) 
         "%{customdata} steps<extra></extra>",
         name="steps",
     )
-    figure.update_xaxes(title_text=info.names[0], showgrid=False, zeroline=False)
-    figure.update_yaxes(title_text=info.names[1], showgrid=False, zeroline=False)
-    return figure
+    drawing.update_xaxes(title_text=info.names[0], showgrid=False, zeroline=False)
+    drawing.update_yaxes(title_text=info.names[1], showgrid=False, zeroline=False)
+    return drawing.figure()
 
 
 def coverage_table(info: CoverageInfo) -> pd.DataFrame:
@@ -184,15 +185,15 @@ def _grid_of_actions(actions: np.ndarray) -> np.ndarray:
 def action_distribution(info: ActionDistributionInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
     """Draw stacked shares of discrete actions, or the density of a continuous one, against return-to-go."""
     style = Style(theme, present)
-    figure = new_figure(style, height=420, barmode="stack", bargap=0)
+    drawing = new_drawing(style, height=420, barmode="stack", bargap=0)
     if not info.steps.any():
-        return note(figure, style, "The dataset has no step yet.")
+        return note(drawing, style, "The dataset has no step yet.")
     if info.labels:
-        _draw_shares(figure, info, style)
+        _draw_shares(drawing, info, style)
     else:
-        _draw_density(figure, info, style)
-    figure.update_xaxes(title_text="return-to-go (reward)", showgrid=False, zeroline=False)
-    return figure
+        _draw_density(drawing, info, style)
+    drawing.update_xaxes(title_text="return-to-go (reward)", showgrid=False, zeroline=False)
+    return drawing.figure()
 
 
 def action_distribution_table(info: ActionDistributionInfo) -> pd.DataFrame:
@@ -208,11 +209,11 @@ def action_distribution_table(info: ActionDistributionInfo) -> pd.DataFrame:
     return pd.concat([pd.DataFrame(levels), shares], axis=1)
 
 
-def _draw_shares(figure: go.Figure, info: ActionDistributionInfo, style: Style) -> None:
+def _draw_shares(drawing: Drawing, info: ActionDistributionInfo, style: Style) -> None:
     centres = (info.return_edges[:-1] + info.return_edges[1:]) / 2
     spans = [interval(low, high) for low, high in zip(info.return_edges[:-1], info.return_edges[1:], strict=True)]
     for label, shares, colour in zip(info.labels, info.shares, data_greys(len(info.labels), style.theme), strict=True):
-        figure.add_bar(
+        drawing.add_bar(
             x=centres,
             y=100 * shares,
             width=np.diff(info.return_edges),
@@ -222,14 +223,14 @@ def _draw_shares(figure: go.Figure, info: ActionDistributionInfo, style: Style) 
             hovertemplate=f"{label}: %{{y:.3~g}} %<br>"
             "return-to-go %{customdata[0]}, %{customdata[1]} steps<extra></extra>",
         )
-    figure.update_layout(
+    drawing.update_layout(
         showlegend=True, legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"}
     )
-    figure.update_yaxes(title_text="actions (%)", range=[0, 100], dtick=25, showgrid=False)
+    drawing.update_yaxes(title_text="actions (%)", range=[0, 100], dtick=25, showgrid=False)
 
 
-def _draw_density(figure: go.Figure, info: ActionDistributionInfo, style: Style) -> None:
-    figure.add_heatmap(
+def _draw_density(drawing: Drawing, info: ActionDistributionInfo, style: Style) -> None:
+    drawing.add_heatmap(
         x=info.return_edges,
         y=info.action_edges,
         z=100 * np.where(info.shares > 0, info.shares, np.nan),
@@ -241,7 +242,7 @@ def _draw_density(figure: go.Figure, info: ActionDistributionInfo, style: Style)
         "%{z:.2~g} % of the steps<extra></extra>",
         name="density",
     )
-    figure.update_yaxes(title_text=info.name, showgrid=False, zeroline=False)
+    drawing.update_yaxes(title_text=info.name, showgrid=False, zeroline=False)
 
 
 @sentence.register

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import new_drawing, note
 from seqrl.plots.format import count, enumerate_words, interval, number, percent
 from seqrl.plots.layout import finite_range, round_step
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import Style, Theme, data_greys, mix, new_figure, note, ribbon, translucent
+from seqrl.plots.template import Style, Theme, data_greys, mix, translucent
 
 _BINS = 40
 _FAN = (5, 25, 50, 75, 95)
@@ -110,14 +111,14 @@ def length_histogram(info: HistogramInfo, theme: Theme = "light", present: bool 
 
 def _stacked(info: HistogramInfo, style: Style) -> go.Figure:
     several = len(info.groups) > 1
-    figure = new_figure(style, height=420, barmode="stack", bargap=0, showlegend=several, hovermode="x unified")
+    drawing = new_drawing(style, height=420, barmode="stack", bargap=0, showlegend=several, hovermode="x unified")
     if not info.groups:
-        return note(figure, style, "The dataset has no episode yet.")
+        return note(drawing, style, "The dataset has no episode yet.")
     centres = (info.edges[:-1] + info.edges[1:]) / 2
     edge = mix(style.palette.data[2], style.palette.ink, 0.12)
     colours = data_greys(len(info.groups), style.theme)
     for name, counts, mean, colour in zip(info.groups, info.counts, info.means, colours, strict=True):
-        figure.add_bar(
+        drawing.add_bar(
             x=centres,
             y=counts,
             width=np.diff(info.edges),
@@ -125,11 +126,11 @@ def _stacked(info: HistogramInfo, style: Style) -> go.Figure:
             marker={"color": colour, "line": {"color": edge, "width": 0.7}},
             hovertemplate="%{y} episodes" + f"<extra>{name}</extra>",
         )
-    figure.update_layout(legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"})
-    figure.update_xaxes(title_text=f"{info.quantity} ({info.unit})", showgrid=False, showline=True)
-    figure.update_xaxes(unifiedhovertitle_text=f"{info.quantity} about %{{x}}")
-    figure.update_yaxes(title_text="episodes", rangemode="tozero")
-    return figure
+    drawing.update_layout(legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"})
+    drawing.update_xaxes(title_text=f"{info.quantity} ({info.unit})", showgrid=False, showline=True)
+    drawing.update_xaxes(unifiedhovertitle_text=f"{info.quantity} about %{{x}}")
+    drawing.update_yaxes(title_text="episodes", rangemode="tozero")
+    return drawing.figure()
 
 
 @sentence.register
@@ -224,14 +225,14 @@ def _thin(times: np.ndarray, values: np.ndarray, most: int = 500) -> tuple[np.nd
 def return_to_go_fan(info: ReturnToGoFanInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
     """Draw percentiles as a fan of greys, single episodes as thin lines; their ``customdata`` is the episode."""
     style = Style(theme, present)
-    figure = new_figure(style, height=420, showlegend=False)
+    drawing = new_drawing(style, height=420, showlegend=False)
     if not len(info.times):
-        return note(figure, style, "The dataset has no episode yet.")
+        return note(drawing, style, "The dataset has no episode yet.")
     greys = (style.palette.data[0], style.palette.data[1])
     for grey, low, high in zip(greys, (0, 1), (4, 3), strict=True):
         name = f"{_FAN[low]} to {_FAN[high]} % of the episodes"
-        ribbon(figure, info.times, info.percentiles[low], info.percentiles[high], grey, name)
-    figure.add_scatter(
+        drawing.add_ribbon(info.times, info.percentiles[low], info.percentiles[high], grey, name)
+    drawing.add_scatter(
         x=info.times,
         y=info.percentiles[2],
         mode="lines",
@@ -241,7 +242,7 @@ def return_to_go_fan(info: ReturnToGoFanInfo, theme: Theme = "light", present: b
         name="median",
     )
     for episode, times, values in info.episodes:
-        figure.add_scatter(
+        drawing.add_scatter(
             x=times,
             y=values,
             mode="lines",
@@ -250,9 +251,9 @@ def return_to_go_fan(info: ReturnToGoFanInfo, theme: Theme = "light", present: b
             hovertemplate=f"episode {episode}, step %{{x}}<br>return-to-go %{{y:.3~g}}<extra></extra>",
             name=f"episode {episode}",
         )
-    figure.update_xaxes(title_text="time (steps)", showgrid=False, showline=True, rangemode="tozero")
-    figure.update_yaxes(title_text="return-to-go (reward)")
-    return figure
+    drawing.update_xaxes(title_text="time (steps)", showgrid=False, showline=True, rangemode="tozero")
+    drawing.update_yaxes(title_text="return-to-go (reward)")
+    return drawing.figure()
 
 
 def return_to_go_fan_table(info: ReturnToGoFanInfo) -> pd.DataFrame:
@@ -304,10 +305,10 @@ def percentile_curve_info(returns: np.ndarray, marks: Sequence[int] = (10, 50, 9
 def percentile_curve(info: PercentileInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
     """Draw return against percentile with a few percentiles marked."""
     style = Style(theme, present)
-    figure = new_figure(style, height=420, showlegend=False)
+    drawing = new_drawing(style, height=420, showlegend=False)
     if not len(info.returns):
-        return note(figure, style, "The dataset has no episode yet.")
-    figure.add_scatter(
+        return note(drawing, style, "The dataset has no episode yet.")
+    drawing.add_scatter(
         x=info.percentiles,
         y=info.returns,
         mode="lines",
@@ -315,7 +316,7 @@ def percentile_curve(info: PercentileInfo, theme: Theme = "light", present: bool
         hovertemplate="%{x:.3~g} % of the episodes<br>return at most %{y:.4~g}<extra></extra>",
         name="returns",
     )
-    figure.add_scatter(
+    drawing.add_scatter(
         x=[mark for mark, _ in info.marks],
         y=[value for _, value in info.marks],
         mode="markers+text",
@@ -328,11 +329,11 @@ def percentile_curve(info: PercentileInfo, theme: Theme = "light", present: bool
         name="marks",
     )
     low, high = finite_range(info.returns, pad=0.1)
-    figure.update_xaxes(
+    drawing.update_xaxes(
         title_text="episodes (% at most as good)", range=[0, 100.5], dtick=20, showgrid=False, showline=True
     )
-    figure.update_yaxes(title_text="return (reward)", range=[low, high])
-    return figure
+    drawing.update_yaxes(title_text="return (reward)", range=[low, high])
+    return drawing.figure()
 
 
 @sentence.register

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import new_drawing, note
 from seqrl.plots.format import count, number, percent
 from seqrl.plots.layout import MOST_DIRECT_LABELS, EndLabel, add_end_labels, label_margin, log_ticks
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import Style, Theme, new_figure, note, translucent
+from seqrl.plots.template import Style, Theme, translucent
 
 _BINS = 40
 
@@ -75,7 +76,7 @@ def ensemble(info: EnsembleInfo, theme: Theme = "light", present: bool = False) 
     style = Style(theme, present)
     palette, sizes = style.palette, style.sizes
     names = ("the data", "weighed by exp(G/T)", "asked for")
-    figure = new_figure(
+    drawing = new_drawing(
         style,
         height=440,
         bargap=0.02,
@@ -84,7 +85,7 @@ def ensemble(info: EnsembleInfo, theme: Theme = "light", present: bool = False) 
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     )
     centres, width = (info.edges[:-1] + info.edges[1:]) / 2, np.diff(info.edges)
-    figure.add_bar(
+    drawing.add_bar(
         x=centres,
         y=info.plain,
         width=width,
@@ -94,7 +95,7 @@ def ensemble(info: EnsembleInfo, theme: Theme = "light", present: bool = False) 
     )
     first, last = info.edges[:1], info.edges[-1:]
     for share, colour, name in ((info.weighed, palette.tt, names[1]), (info.asked, palette.dt, names[2])):
-        figure.add_scatter(
+        drawing.add_scatter(
             x=np.concatenate([first, first, centres, last, last]),
             y=np.concatenate([[0.0], share[:1], share, share[-1:], [0.0]]),
             mode="lines",
@@ -105,10 +106,10 @@ def ensemble(info: EnsembleInfo, theme: Theme = "light", present: bool = False) 
             name=name,
         )
     for mean, colour in zip(info.means, (palette.muted, palette.tt, palette.dt), strict=True):
-        figure.add_vline(x=mean, line={"color": colour, "width": 1.5, "dash": "4px,3px"})
-    figure.update_xaxes(title_text="return of an episode (reward)", showgrid=False)
-    figure.update_yaxes(title_text="share", tickformat=".0%", rangemode="tozero")
-    return figure
+        drawing.add_vline(x=mean, line={"color": colour, "width": 1.5, "dash": "4px,3px"})
+    drawing.update_xaxes(title_text="return of an episode (reward)", showgrid=False)
+    drawing.update_yaxes(title_text="share", tickformat=".0%", rangemode="tozero")
+    return drawing.figure()
 
 
 @sentence.register
@@ -150,8 +151,8 @@ def sample_size(info: SampleSizeInfo, theme: Theme = "light", present: bool = Fa
     """Draw the effective sample size on logarithmic axes, the chosen temperature marked."""
     style = Style(theme, present)
     palette, sizes = style.palette, style.sizes
-    figure = new_figure(style, height=420, showlegend=False)
-    figure.add_scatter(
+    drawing = new_drawing(style, height=420, showlegend=False)
+    drawing.add_scatter(
         x=info.temperatures,
         y=info.sizes,
         mode="lines",
@@ -159,7 +160,7 @@ def sample_size(info: SampleSizeInfo, theme: Theme = "light", present: bool = Fa
         hovertemplate="T = %{x:.3~g}<br>as if %{y:.3~g} episodes<extra></extra>",
         name="effective sample size",
     )
-    figure.add_scatter(
+    drawing.add_scatter(
         x=[info.temperature],
         y=[info.size],
         mode="markers",
@@ -167,15 +168,15 @@ def sample_size(info: SampleSizeInfo, theme: Theme = "light", present: bool = Fa
         hoverinfo="skip",
         name="chosen temperature",
     )
-    figure.add_hline(y=info.episodes, line={"color": palette.axis, "width": 1, "dash": "3px,3px"}, layer="below")
+    drawing.add_hline(y=info.episodes, line={"color": palette.axis, "width": 1, "dash": "3px,3px"}, layer="below")
     right = math.log10(float(info.temperatures[-1]))
     left = math.log10(float(info.temperatures[0]))
     top = math.log10(info.episodes) + 0.1
-    figure.update_xaxes(title_text="temperature T (reward)", type="log", range=[left, right], **log_ticks(left, right))
-    figure.update_yaxes(
+    drawing.update_xaxes(title_text="temperature T (reward)", type="log", range=[left, right], **log_ticks(left, right))
+    drawing.update_yaxes(
         title_text="effective sample size (episodes)", type="log", range=[-0.05, top], **log_ticks(-0.05, top)
     )
-    return figure
+    return drawing.figure()
 
 
 @sentence.register
@@ -220,17 +221,17 @@ def choices(info: ChoicesInfo, theme: Theme = "light", present: bool = False) ->
     palette, sizes = style.palette, style.sizes
     colours = (palette.bc, palette.tt, palette.dt)
     direct = len(info.shares) <= MOST_DIRECT_LABELS
-    figure = new_figure(
+    drawing = new_drawing(
         style,
         height=420,
         showlegend=not direct,
         margin={"l": 12, "r": label_margin(list(info.shares), style), "t": 16, "b": 12},
     )
     if not info.shares:
-        return note(figure, style, "Nothing is chosen here.")
+        return note(drawing, style, "Nothing is chosen here.")
     place, ends = np.arange(len(info.situations)), []
     for (name, share), colour in zip(info.shares.items(), colours * 3, strict=False):
-        figure.add_scatter(
+        drawing.add_scatter(
             x=place,
             y=share,
             mode="lines+markers",
@@ -244,11 +245,11 @@ def choices(info: ChoicesInfo, theme: Theme = "light", present: bool = False) ->
         if len(known):
             ends.append(EndLabel(name, float(place[-1]), float(known[-1]), colour))
     right = float(place[-1]) + 0.3
-    figure.update_xaxes(tickvals=place, ticktext=list(info.situations), range=[-0.3, right], showgrid=False)
-    figure.update_yaxes(title_text=f"probability of “{info.action}”", range=[-0.03, 1.03], tickformat=".0%")
+    drawing.update_xaxes(tickvals=place, ticktext=list(info.situations), range=[-0.3, right], showgrid=False)
+    drawing.update_yaxes(title_text=f"probability of “{info.action}”", range=[-0.03, 1.03], tickformat=".0%")
     pixels = 420 - 28 - 3.0 * sizes.font
-    add_end_labels(figure, ends, style, right=right, y_range=(-0.03, 1.03), pixels=pixels)
-    return figure
+    add_end_labels(drawing, ends, style, right=right, y_range=(-0.03, 1.03), pixels=pixels)
+    return drawing.figure()
 
 
 @sentence.register

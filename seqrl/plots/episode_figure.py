@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import Drawing, new_drawing, note
 from seqrl.plots.episodes import ActionStrip, EpisodeStripsInfo
 from seqrl.plots.layout import finite_range, shorten
 from seqrl.plots.template import (
@@ -14,9 +15,6 @@ from seqrl.plots.template import (
     Style,
     Theme,
     family_colour,
-    new_figure,
-    note,
-    ribbon,
     sequential,
     translucent,
 )
@@ -49,20 +47,20 @@ def episode_strips(
     """
     style = Style(theme, present)
     margin = {"l": 12, "t": 8, "b": 12, "r": 20}
-    figure = new_figure(style, height=_HEIGHT, showlegend=False, margin=margin, uirevision="episode_strips")
+    drawing = new_drawing(style, height=_HEIGHT, showlegend=False, margin=margin, uirevision="episode_strips")
     if not info.length:
-        return note(figure, style, "No episode is chosen yet.")
+        return note(drawing, style, "No episode is chosen yet.")
     strips = _strips(info, style)
     for strip in strips:
-        figure.layout[strip.axis.replace("y", "yaxis")] = {
+        drawing.layout[strip.axis.replace("y", "yaxis")] = {
             "domain": [strip.bottom, strip.top],
             "anchor": "x",
             "nticks": 4,
         }
-        figure.add_annotation(
+        drawing.add_annotation(
             x=0, y=strip.top, xref="x domain", yref="paper", text=strip.title, xanchor="left", yanchor="bottom"
         )
-    figure.update_xaxes(
+    drawing.update_xaxes(
         title_text="time (steps)",
         range=[-0.5, max(info.length - 0.5, 0.5)],
         anchor=strips[-1].axis,
@@ -70,9 +68,10 @@ def episode_strips(
         showline=True,
     )
     for strip in strips:
-        _draw_strip(figure, strip, info, style)
+        _draw_strip(drawing, strip, info, style)
     if len(info.traces) > 1:
-        _name_episodes(figure, info, style)
+        _name_episodes(drawing, info, style)
+    figure = drawing.figure()
     return move_cursor(figure, step, theme) if step is not None else figure
 
 
@@ -103,19 +102,19 @@ def _strips(info: EpisodeStripsInfo, style: Style) -> list[_Strip]:
     return strips
 
 
-def _draw_strip(figure: go.Figure, strip: _Strip, info: EpisodeStripsInfo, style: Style) -> None:
+def _draw_strip(drawing: Drawing, strip: _Strip, info: EpisodeStripsInfo, style: Style) -> None:
     if strip.title == "return-to-go (reward)":
-        _draw_lines(figure, strip, [trace.returns_to_go for trace in info.traces], info, style)
+        _draw_lines(drawing, strip, [trace.returns_to_go for trace in info.traces], info, style)
     elif strip.title == "reward":
-        _draw_lines(figure, strip, [trace.rewards for trace in info.traces], info, style)
+        _draw_lines(drawing, strip, [trace.rewards for trace in info.traces], info, style)
     elif strip.title == "value (reward)":
-        _draw_lines(figure, strip, [trace.values for trace in info.traces], info, style)
+        _draw_lines(drawing, strip, [trace.values for trace in info.traces], info, style)
     else:
         action = next(action for action in info.actions if action.title == strip.title)
         if action.rows:
-            _draw_heat_map(figure, strip, action, info, style)
+            _draw_heat_map(drawing, strip, action, info, style)
         else:
-            _draw_actions(figure, strip, action.dimension, info, style)
+            _draw_actions(drawing, strip, action.dimension, info, style)
 
 
 def _colour(info: EpisodeStripsInfo, index: int, style: Style) -> str:
@@ -123,7 +122,7 @@ def _colour(info: EpisodeStripsInfo, index: int, style: Style) -> str:
 
 
 def _draw_lines(
-    figure: go.Figure, strip: _Strip, series: list[np.ndarray | None], info: EpisodeStripsInfo, style: Style
+    drawing: Drawing, strip: _Strip, series: list[np.ndarray | None], info: EpisodeStripsInfo, style: Style
 ) -> None:
     reward = strip.title == "reward"
     for index, values in enumerate(series):
@@ -131,7 +130,7 @@ def _draw_lines(
             continue
         single = reward and len(info.traces) == 1
         colour = style.palette.reward if single else _colour(info, index, style)
-        figure.add_scatter(
+        drawing.add_scatter(
             x=np.arange(len(values)),
             y=values,
             mode="lines" if len(values) > 1 else "markers",
@@ -147,10 +146,10 @@ def _draw_lines(
         )
     finite = [np.asarray(values) for values in series if values is not None]
     low, high = finite_range(*finite, [0.0] if reward else [], pad=0.08)
-    figure.layout[strip.axis.replace("y", "yaxis")].range = [low, high]
+    drawing.layout[strip.axis.replace("y", "yaxis")]["range"] = [low, high]
 
 
-def _draw_actions(figure: go.Figure, strip: _Strip, dimension: int, info: EpisodeStripsInfo, style: Style) -> None:
+def _draw_actions(drawing: Drawing, strip: _Strip, dimension: int, info: EpisodeStripsInfo, style: Style) -> None:
     for index, trace in enumerate(info.traces):
         colour = _colour(info, index, style)
         actions = np.asarray(trace.actions, dtype=np.float64).reshape(len(trace.rewards), -1)[:, dimension]
@@ -158,8 +157,8 @@ def _draw_actions(figure: go.Figure, strip: _Strip, dimension: int, info: Episod
         if trace.action_probabilities is not None:
             mean, std = np.asarray(trace.action_probabilities, dtype=np.float64)[:, :, dimension].T
             name, paler = f"{trace.label}, one standard deviation", translucent(colour, RIBBON_OPACITY)
-            ribbon(figure, times, mean - std, mean + std, paler, name, yaxis=strip.axis)
-        figure.add_scatter(
+            drawing.add_ribbon(times, mean - std, mean + std, paler, name, yaxis=strip.axis)
+        drawing.add_scatter(
             x=times,
             y=actions,
             mode="lines" if len(times) > 1 else "markers",
@@ -171,14 +170,12 @@ def _draw_actions(figure: go.Figure, strip: _Strip, dimension: int, info: Episod
         )
 
 
-def _draw_heat_map(
-    figure: go.Figure, strip: _Strip, action: ActionStrip, info: EpisodeStripsInfo, style: Style
-) -> None:
+def _draw_heat_map(drawing: Drawing, strip: _Strip, action: ActionStrip, info: EpisodeStripsInfo, style: Style) -> None:
     index = action.episodes[0]
     colour = _colour(info, index, style)
     times = np.arange(action.cells.shape[1])
     what = "of its range" if info.continuous else "probability"
-    figure.add_heatmap(
+    drawing.add_heatmap(
         x=times,
         y=np.arange(len(action.rows)),
         z=action.cells,
@@ -192,7 +189,7 @@ def _draw_heat_map(
         name=action.title,
     )
     if len(action.chosen):
-        figure.add_scatter(
+        drawing.add_scatter(
             x=times,
             y=action.chosen,
             mode="markers",
@@ -203,13 +200,13 @@ def _draw_heat_map(
             hovertemplate="step %{x}<br>chosen: %{text}<extra></extra>",
             name=f"{info.traces[index].label}, chosen action",
         )
-    axis = figure.layout[strip.axis.replace("y", "yaxis")]
+    axis = drawing.layout[strip.axis.replace("y", "yaxis")]
     axis.update(range=[len(action.rows) - 0.5, -0.5], showgrid=False, zeroline=False)
     if len(action.rows) <= _MOST_ROWS_NAMED:
         axis.update(tickvals=list(range(len(action.rows))), ticktext=[shorten(row, 14) for row in action.rows])
 
 
-def _name_episodes(figure: go.Figure, info: EpisodeStripsInfo, style: Style) -> None:
+def _name_episodes(drawing: Drawing, info: EpisodeStripsInfo, style: Style) -> None:
     """The episodes' names in their colours, at the right above the first strip."""
     names = [
         f'<span style="color:{_colour(info, index, style)}">{shorten(trace.label, 24)}</span>'
@@ -217,4 +214,6 @@ def _name_episodes(figure: go.Figure, info: EpisodeStripsInfo, style: Style) -> 
     ]
     text = "&nbsp;&nbsp;&nbsp;&nbsp;".join(names)
     font = {"size": style.sizes.font}
-    figure.add_annotation(x=1, y=1, xref="x domain", yref="paper", text=text, font=font, xanchor="right", yanchor="top")
+    drawing.add_annotation(
+        x=1, y=1, xref="x domain", yref="paper", text=text, font=font, xanchor="right", yanchor="top"
+    )

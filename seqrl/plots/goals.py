@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import Drawing, new_drawing, note
 from seqrl.plots.format import count, enumerate_words, interval, number, percent
 from seqrl.plots.layout import MOST_DIRECT_LABELS, EndLabel, add_end_labels, finite_range, label_margin, shorten
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, new_figure, note, ribbon, translucent
+from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, translucent
 
 _HEIGHT = 470
 _RANGE = (-0.03, 1.05)
@@ -82,31 +83,31 @@ def goal_sweep(info: GoalSweepInfo, theme: Theme = "light", present: bool = Fals
     direct = len(info.series) <= MOST_DIRECT_LABELS
     labels = [line.label for line in info.series] if direct else []
     margin = {"l": 12, "r": label_margin(labels, style) if direct else 16, "t": 16, "b": 12}
-    figure = new_figure(style, height=_HEIGHT, showlegend=not direct, margin=margin)
+    drawing = new_drawing(style, height=_HEIGHT, showlegend=not direct, margin=margin)
     if not info.series:
-        return note(figure, style, "Nothing is measured yet.")
+        return note(drawing, style, "Nothing is measured yet.")
     low, high = finite_range(*[line.distance for line in info.series])
     ends = []
     for line in info.series:
         colour = family_colour(line.kind, style.theme, *line.place)
-        _draw(figure, line, info.unit, colour, style)
+        _draw(drawing, line, info.unit, colour, style)
         ends.append(EndLabel(line.label, float(line.distance[-1]), float(line.reached[-1]), colour))
     unit = f" ({info.unit})" if info.unit else ""
-    figure.update_xaxes(title_text=f"distance of the goal at the start{unit}", range=[low, high], showline=True)
-    figure.update_yaxes(title_text="share of episodes that reach it", range=list(_RANGE), tickformat=".0%")
+    drawing.update_xaxes(title_text=f"distance of the goal at the start{unit}", range=[low, high], showline=True)
+    drawing.update_yaxes(title_text="share of episodes that reach it", range=list(_RANGE), tickformat=".0%")
     pixels = _HEIGHT - 28 - 4.2 * style.sizes.font
     if direct:
-        add_end_labels(figure, ends, style, right=high, y_range=_RANGE, pixels=pixels)
-    return figure
+        add_end_labels(drawing, ends, style, right=high, y_range=_RANGE, pixels=pixels)
+    return drawing.figure()
 
 
-def _draw(figure: go.Figure, line: GoalSeries, unit: str, colour: str, style: Style) -> None:
+def _draw(drawing: Drawing, line: GoalSeries, unit: str, colour: str, style: Style) -> None:
     greedy, sizes = line.decoding == "greedy", style.sizes
     paler = translucent(colour, RIBBON_OPACITY)
-    ribbon(figure, line.distance, line.low, line.high, paler, f"{line.label}, 95% interval")
+    drawing.add_ribbon(line.distance, line.low, line.high, paler, f"{line.label}, 95% interval")
     away = f" {unit}" if unit else ""
     rows = zip(line.distance, line.reached, line.low, line.high, line.episodes, line.steps, strict=True)
-    figure.add_scatter(
+    drawing.add_scatter(
         x=line.distance,
         y=line.reached,
         mode="lines+markers",

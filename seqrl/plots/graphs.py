@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import Drawing, new_drawing, note
 from seqrl.plots.format import count, enumerate_words, number
 from seqrl.plots.layout import EndLabel, add_end_labels, finite_range, label_margin
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import Style, Theme, mix, new_figure, note, readable_on
+from seqrl.plots.template import Style, Theme, mix, readable_on
 
 
 class WalkInfo(NamedTuple):
@@ -82,21 +83,21 @@ def walk(info: WalkInfo, theme: Theme = "light", present: bool = False) -> go.Fi
     """Draw the graph, stronger nodes nearer to the goal; the recorded walk thin, the shortest way bold."""
     style = Style(theme, present)
     palette, sizes = style.palette, style.sizes
-    figure = new_figure(style, height=480, showlegend=False, margin={"l": 8, "r": 8, "t": 8, "b": 8})
+    drawing = new_drawing(style, height=480, showlegend=False, margin={"l": 8, "r": 8, "t": 8, "b": 8})
     if not len(info.places):
-        return note(figure, style, "No walk is recorded.")
+        return note(drawing, style, "No walk is recorded.")
     pairs = list(zip(info.walk[:-1], info.walk[1:], strict=True))
     best = list(zip(info.way[:-1], info.way[1:], strict=True))
-    _arrows(figure, info, list(map(tuple, info.edges)), palette.data[1], 1.2, "edges that some walk took")
-    _arrows(figure, info, pairs, palette.tt, 2.0, "this walk")
-    _arrows(figure, info, best, palette.reward, 1.8 * sizes.line, "shortest way")
+    _arrows(drawing, info, list(map(tuple, info.edges)), palette.data[1], 1.2, "edges that some walk took")
+    _arrows(drawing, info, pairs, palette.tt, 2.0, "this walk")
+    _arrows(drawing, info, best, palette.reward, 1.8 * sizes.line, "shortest way")
     finite = np.where(np.isfinite(info.distances), info.distances, np.nan)
     farthest = np.nanmax(finite, initial=1.0)
     shares = np.nan_to_num(finite / farthest, nan=1.0)
     fills = [mix(palette.reward, palette.background, 0.92 * float(share)) for share in shares]
     names = ["goal" if node == info.goal else str(node) for node in range(len(info.places))]
     starts = [palette.ink if info.walk and node == info.walk[0] else palette.axis for node in range(len(names))]
-    figure.add_scatter(
+    drawing.add_scatter(
         x=info.places[:, 0],
         y=info.places[:, 1],
         mode="markers+text",
@@ -118,13 +119,13 @@ def walk(info: WalkInfo, theme: Theme = "light", present: bool = False) -> go.Fi
         hovertemplate="node %{text}<br>%{customdata} steps to the goal<extra></extra>",
         name="nodes",
     )
-    figure.update_xaxes(visible=False, range=[-1.12, 1.12], constrain="domain")
-    figure.update_yaxes(visible=False, range=[-1.12, 1.12])
-    return figure
+    drawing.update_xaxes(visible=False, range=[-1.12, 1.12], constrain="domain")
+    drawing.update_yaxes(visible=False, range=[-1.12, 1.12])
+    return drawing.figure()
 
 
 def _arrows(
-    figure: go.Figure, info: WalkInfo, pairs: list[tuple[int, int]], colour: str, width: float, name: str
+    drawing: Drawing, info: WalkInfo, pairs: list[tuple[int, int]], colour: str, width: float, name: str
 ) -> None:
     """All edges of one kind as one line with gaps; an arrow on each, two thirds of the way."""
     x: list[float | None] = []
@@ -136,7 +137,7 @@ def _arrows(
         x += [float(tail[0]), float(middle[0]), float(head[0]), None]
         y += [float(tail[1]), float(middle[1]), float(head[1]), None]
         symbols += [0, 4 + 2.2 * width, 0, 0]
-    figure.add_scatter(
+    drawing.add_scatter(
         x=x,
         y=y,
         mode="lines+markers",
@@ -202,14 +203,14 @@ def ways(info: WaysInfo, theme: Theme = "light", present: bool = False) -> go.Fi
     palette, sizes = style.palette, style.sizes
     colours = {"dt": palette.dt, "bc": palette.bc, "search": palette.reward, "data": palette.tt}
     margin = {"l": 12, "r": label_margin(list(info.steps), style), "t": 16, "b": 12}
-    figure = new_figure(style, height=440, showlegend=False, margin=margin)
+    drawing = new_drawing(style, height=440, showlegend=False, margin=margin)
     if not len(info.distances):
-        return note(figure, style, "Nothing is measured yet.")
+        return note(drawing, style, "Nothing is measured yet.")
     ends = []
     for name, steps in info.steps.items():
         colour = colours.get(info.kinds.get(name, ""), palette.muted)
         known = np.isfinite(steps)
-        figure.add_scatter(
+        drawing.add_scatter(
             x=info.distances[known],
             y=steps[known],
             mode="lines+markers",
@@ -222,13 +223,13 @@ def ways(info: WaysInfo, theme: Theme = "light", present: bool = False) -> go.Fi
             ends.append(EndLabel(name, float(info.distances[known][-1]), float(steps[known][-1]), colour))
     right = float(info.distances[-1]) + 0.3
     low, high = finite_range([0.0], *info.steps.values())
-    figure.update_xaxes(
+    drawing.update_xaxes(
         title_text="length of the shortest way (steps)", range=[info.distances[0] - 0.3, right], dtick=1
     )
-    figure.update_yaxes(title_text="steps taken", range=[0, high])
+    drawing.update_yaxes(title_text="steps taken", range=[0, high])
     pixels = 440 - 28 - 4.2 * sizes.font
-    add_end_labels(figure, ends, style, right=right, y_range=(0, high), pixels=pixels)
-    return figure
+    add_end_labels(drawing, ends, style, right=right, y_range=(0, high), pixels=pixels)
+    return drawing.figure()
 
 
 @sentence.register

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import Drawing, new_drawing, note
 from seqrl.plots.format import NO_VALUE, count, number, with_interval
 from seqrl.plots.layout import MOST_DIRECT_LABELS, EndLabel, add_end_labels, finite_range, label_margin
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, new_figure, note, ribbon, translucent
+from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, translucent
 
 _HEIGHT = 440
 _DIGITS = 6
@@ -153,7 +154,7 @@ def grid(info: GridInfo, theme: Theme = "light", present: bool = False) -> go.Fi
     labelled = len(lines) > 1
     direct = labelled and len(lines) <= MOST_DIRECT_LABELS
     right = label_margin([line.label for line in lines], style) if direct else 16
-    figure = new_figure(
+    drawing = new_drawing(
         style,
         height=_HEIGHT,
         showlegend=labelled and not direct,
@@ -161,11 +162,11 @@ def grid(info: GridInfo, theme: Theme = "light", present: bool = False) -> go.Fi
         uirevision=f"grid {info.setting} {info.value}",
     )
     if not lines:
-        return note(figure, style, "No run is finished yet.")
+        return note(drawing, style, "No run is finished yet.")
     for index, line in enumerate(lines):
-        _draw_line(figure, info, line, family_colour(info.kind, theme, index, len(lines)), style)
+        _draw_line(drawing, info, line, family_colour(info.kind, theme, index, len(lines)), style)
     last = len(info.ticks) - 1
-    figure.update_xaxes(
+    drawing.update_xaxes(
         title_text=setting_name(info.setting),
         tickvals=list(range(len(info.ticks))),
         ticktext=list(info.ticks),
@@ -176,7 +177,7 @@ def grid(info: GridInfo, theme: Theme = "light", present: bool = False) -> go.Fi
     )
     heights = [part for line in lines for part in (line.means, line.low, line.high, [y for _, y in line.dots])]
     low, high = finite_range(*heights, pad=0.08)
-    figure.update_yaxes(title_text=info.value, range=[low, high])
+    drawing.update_yaxes(title_text=info.value, range=[low, high])
     if direct:
         colours = [family_colour(info.kind, theme, index, len(lines)) for index in range(len(lines))]
         ends = [
@@ -184,17 +185,17 @@ def grid(info: GridInfo, theme: Theme = "light", present: bool = False) -> go.Fi
             for line, colour in zip(lines, colours, strict=True)
         ]
         pixels = _HEIGHT - 28 - 4.2 * style.sizes.font
-        add_end_labels(figure, ends, style, right=last + 0.3, y_range=(low, high), pixels=pixels)
-    return figure
+        add_end_labels(drawing, ends, style, right=last + 0.3, y_range=(low, high), pixels=pixels)
+    return drawing.figure()
 
 
-def _draw_line(figure: go.Figure, info: GridInfo, line: GridLine, colour: str, style: Style) -> None:
+def _draw_line(drawing: Drawing, info: GridInfo, line: GridLine, colour: str, style: Style) -> None:
     known = np.isfinite(line.low) & np.isfinite(line.high)
     ribbons = len(info.lines) <= MOST_RIBBONS and known.sum() > 1
     if ribbons:
         shade = translucent(colour, RIBBON_OPACITY)
-        ribbon(figure, line.places[known], line.low[known], line.high[known], shade, f"95 % interval, {line.label}")
-    figure.add_scatter(
+        drawing.add_ribbon(line.places[known], line.low[known], line.high[known], shade, f"95 % interval, {line.label}")
+    drawing.add_scatter(
         x=[x for x, _ in line.dots],
         y=[y for _, y in line.dots],
         mode="markers",
@@ -213,7 +214,7 @@ def _draw_line(figure: go.Figure, info: GridInfo, line: GridLine, colour: str, s
         for mean, low, high, amount in zip(line.means, line.low, line.high, line.counts, strict=True)
     ]
     head = f"{line.label}<br>" if line.label else ""
-    figure.add_scatter(
+    drawing.add_scatter(
         x=line.places,
         y=line.means,
         error_y=bars,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import plotly.graph_objects as go
 
+from seqrl.plots.drawing import Drawing
 from seqrl.plots.format import number
 from seqrl.plots.template import PALETTES, Style, Theme
 
@@ -68,9 +68,9 @@ def log_ticks(low: float, high: float) -> dict[str, list[Any]]:
     return {"tickvals": kept, "ticktext": [number(value) for value in kept]}
 
 
-def mark(figure: go.Figure, x: float, theme: Theme) -> None:
+def mark(drawing: Drawing, x: float, theme: Theme) -> None:
     """Draw a dotted line over the whole height at the place that a control chose."""
-    figure.add_shape(
+    drawing.add_shape(
         type="line",
         x0=x,
         x1=x,
@@ -148,7 +148,7 @@ def shorten(text: str, most: int = 28) -> str:
 
 
 def add_end_labels(
-    figure: go.Figure,
+    drawing: Drawing,
     labels: Sequence[EndLabel],
     style: Style,
     *,
@@ -166,7 +166,7 @@ def add_end_labels(
     spreads them again where it has to draw the chart smaller (`charts.js`).
 
     Args:
-        figure: gets annotations and shapes.
+        drawing: gets annotations and shapes.
         labels: one for each line; coordinates on a log axis are decadic logarithms when ``log``.
         style: theme and size.
         right: x coordinate of the plot's right edge.
@@ -185,12 +185,12 @@ def add_end_labels(
         if leaders and (abs(height - label.y) > 0.6 * gap or right > label.x):
             ends = {"y0": 10**label.y if log else label.y, "y1": 10**height if log else height}
             line = {"color": label.colour, "width": 1, "dash": "dot"}
-            figure.add_shape(
+            drawing.add_shape(
                 type="line", x0=label.x, x1=right, line=line, opacity=0.6, layer="below", xref=xref, yref=yref,
                 name=f"end of {label.text}", **ends,
             )  # fmt: skip
         font = {"size": style.sizes.font, "color": label.colour}
-        figure.add_annotation(
+        drawing.add_annotation(
             x=right, y=height, text=shorten(label.text), font=font, xanchor="left", xshift=8, xref=xref, yref=yref,
             name=f"end of {label.text}",
         )  # fmt: skip

@@ -10,9 +10,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from seqrl.plots.bins import over_wide_bins, unused_bins
+from seqrl.plots.drawing import Drawing, new_drawing, note
 from seqrl.plots.format import count, enumerate_words, interval
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import Style, Theme, mix, new_figure, note
+from seqrl.plots.template import Style, Theme, mix
 
 
 class OccupancyInfo(NamedTuple):
@@ -64,9 +65,9 @@ def occupancy(info: OccupancyInfo, theme: Theme = "light", present: bool = False
     """
     style = Style(theme, present)
     rows, bins = info.shares.shape
-    figure = new_figure(style, height=int(np.clip(140 + 26 * rows, 420, 560)), showlegend=False)
+    drawing = new_drawing(style, height=int(np.clip(140 + 26 * rows, 420, 560)), showlegend=False)
     if not bins:
-        return note(figure, style, "No bins are fitted yet.")
+        return note(drawing, style, "No bins are fitted yet.")
     palette = style.palette
     with np.errstate(divide="ignore"):
         shade = np.log10(np.where(info.shares > 0, info.shares, np.nan))
@@ -77,7 +78,7 @@ def occupancy(info: OccupancyInfo, theme: Theme = "light", present: bool = False
     hover = "%{y}, bin %{x}<br>%{customdata[2]}<br>%{customdata[3]} steps<extra></extra>"
     scale = [mix(palette.background, palette.tt, 0.12), mix(palette.background, palette.tt, 0.55)]
     scale.append(mix(palette.tt, palette.ink, 0.4))
-    figure.add_heatmap(
+    drawing.add_heatmap(
         z=shade,
         y=list(info.names),
         x=np.arange(bins),
@@ -98,20 +99,18 @@ def occupancy(info: OccupancyInfo, theme: Theme = "light", present: bool = False
         },
         name="occupancy",
     )
-    _mark_faults(figure, info, cells, hover, style)
-    figure.update_xaxes(title_text="bin", showgrid=False, zeroline=False)
-    figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False, type="category")
-    return figure
+    _mark_faults(drawing, info, cells, hover, style)
+    drawing.update_xaxes(title_text="bin", showgrid=False, zeroline=False)
+    drawing.update_yaxes(autorange="reversed", showgrid=False, zeroline=False, type="category")
+    return drawing.figure()
 
 
-def _mark_faults(
-    figure: go.Figure, info: OccupancyInfo, cells: list[list[list[Any]]], hover: str, style: Style
-) -> None:
+def _mark_faults(drawing: Drawing, info: OccupancyInfo, cells: list[list[list[Any]]], hover: str, style: Style) -> None:
     bins = info.shares.shape[1]
     empty = np.where(info.steps == 0, 1.0, np.nan)
     if np.isfinite(empty).any():
         warning = mix(style.palette.background, style.palette.warning, 0.35)
-        figure.add_heatmap(
+        drawing.add_heatmap(
             z=empty,
             y=list(info.names),
             x=np.arange(bins),
@@ -125,7 +124,7 @@ def _mark_faults(
         )
     wide = [(d, b) for d, places in enumerate(info.over_wide) for b in places]
     if wide:
-        figure.add_scatter(
+        drawing.add_scatter(
             x=[b for _, b in wide],
             y=[info.names[d] for d, _ in wide],
             mode="markers",

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import new_drawing, note
 from seqrl.plots.format import number, percent
 from seqrl.plots.layout import EndLabel, add_end_labels, finite_range, label_margin, round_step, shorten
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import Style, Theme, family_colour, new_figure, note
+from seqrl.plots.template import Style, Theme, family_colour
 
 Axis = Literal["history", "time"]
 
@@ -78,13 +79,13 @@ def action_error(info: ActionErrorInfo, theme: Theme = "light", present: bool = 
     style = Style(theme, present)
     names = [shorten(curve.run) for curve in info.curves] + [_BASELINES[info.measure]]
     margin = {"l": 12, "t": 16, "b": 12, "r": label_margin(names, style)}
-    figure = new_figure(style, height=_HEIGHT, showlegend=False, margin=margin)
+    drawing = new_drawing(style, height=_HEIGHT, showlegend=False, margin=margin)
     if not info.curves:
-        return note(figure, style, "Nothing was measured yet.")
+        return note(drawing, style, "Nothing was measured yet.")
     left, right = finite_range(*(curve.x for curve in info.curves), pad=0.0)
     _, top = finite_range(*(curve.mean for curve in info.curves), [info.baseline], pad=0.08)
     muted = style.palette.muted
-    figure.add_scatter(
+    drawing.add_scatter(
         x=[left, right],
         y=[info.baseline] * 2,
         mode="lines",
@@ -96,7 +97,7 @@ def action_error(info: ActionErrorInfo, theme: Theme = "light", present: bool = 
     for place, curve in enumerate(info.curves):
         family = [other.run for other in info.curves if other.kind == curve.kind]
         colour = family_colour(curve.kind, theme, family.index(curve.run), len(family))
-        figure.add_scatter(
+        drawing.add_scatter(
             x=curve.x,
             y=curve.mean,
             mode="lines+markers" if len(curve.x) <= 60 else "lines",
@@ -109,11 +110,11 @@ def action_error(info: ActionErrorInfo, theme: Theme = "light", present: bool = 
         ends.append(EndLabel(names[place], float(curve.x[-1]), float(curve.mean[-1]), colour))
     title = "steps of history seen" if info.axis == "history" else "time since the episode began (steps)"
     ticks = {"dtick": max(1.0, round_step(right - left, 6)), "tick0": 0}
-    figure.update_xaxes(title_text=title, range=[left, right], showgrid=False, showline=True, **ticks)
+    drawing.update_xaxes(title_text=title, range=[left, right], showgrid=False, showline=True, **ticks)
     percentages = {"tickformat": ".0%"} if info.measure == "mismatch" else {}
-    figure.update_yaxes(title_text=_QUANTITIES[info.measure], range=[0, top], **percentages)
-    add_end_labels(figure, ends, style, right=right, y_range=(0, top), pixels=_HEIGHT - 28 - 4.2 * style.sizes.font)
-    return figure
+    drawing.update_yaxes(title_text=_QUANTITIES[info.measure], range=[0, top], **percentages)
+    add_end_labels(drawing, ends, style, right=right, y_range=(0, top), pixels=_HEIGHT - 28 - 4.2 * style.sizes.font)
+    return drawing.figure()
 
 
 def action_error_table(info: ActionErrorInfo) -> pd.DataFrame:

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import Drawing, new_drawing, note
 from seqrl.plots.format import count, number
 from seqrl.plots.layout import finite_range, round_step
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import Style, Theme, new_figure, note, translucent
+from seqrl.plots.template import Style, Theme, translucent
 
 MOST_PANELS = 4
 """Dimensions of an observation that are drawn at once."""
@@ -124,9 +125,9 @@ def plan_tree(info: PlanTreeInfo, theme: Theme = "light", present: bool = False,
         history: steps before the decision to show.
     """
     style = Style(theme, present)
-    figure = new_figure(style, height=_HEIGHT, showlegend=False, margin={"l": 12, "r": 16, "t": 36, "b": 12})
+    drawing = new_drawing(style, height=_HEIGHT, showlegend=False, margin={"l": 12, "r": 16, "t": 36, "b": 12})
     if not info.imagined.size or not info.dimensions:
-        return note(figure, style, "Choose a decision whose plan was recorded.")
+        return note(drawing, style, "Choose a decision whose plan was recorded.")
     horizon = info.imagined.shape[1]
     left, right = info.start - min(history, info.start) - 0.5, info.start + horizon - 0.5
     panels = len(info.dimensions)
@@ -135,20 +136,20 @@ def plan_tree(info: PlanTreeInfo, theme: Theme = "light", present: bool = False,
     for place, dimension in enumerate(info.dimensions):
         axis = "" if place == 0 else str(place + 1)
         top = 1.0 - place * (height + gap)
-        _draw_beams(figure, info, dimension, f"y{axis}", style)
-        _draw_observed(figure, info, dimension, f"y{axis}", (left, right), style)
+        _draw_beams(drawing, info, dimension, f"y{axis}", style)
+        _draw_observed(drawing, info, dimension, f"y{axis}", (left, right), style)
         inside = info.observed[max(math.ceil(left), 0) : math.floor(right) + 1, dimension]
         low, high = finite_range(info.imagined[:, :, dimension], inside, pad=0.1)
-        figure.layout[f"yaxis{axis}"] = {
+        drawing.layout[f"yaxis{axis}"] = {
             "domain": [max(top - height, 0.0), top],
             "anchor": "x",
             "nticks": 4,
             "range": [low, high],
         }
-        figure.add_annotation(
+        drawing.add_annotation(
             x=0, y=top, xref="x domain", yref="paper", text=info.names[dimension], xanchor="left", yanchor="bottom"
         )
-    figure.update_xaxes(
+    drawing.update_xaxes(
         title_text="time (steps)",
         range=[left, right],
         anchor=f"y{panels if panels > 1 else ''}",
@@ -158,24 +159,24 @@ def plan_tree(info: PlanTreeInfo, theme: Theme = "light", present: bool = False,
         showline=True,
     )
     line = {"color": style.palette.ink, "width": 1, "dash": "3px,3px"}
-    figure.add_shape(type="line", x0=info.start, x1=info.start, y0=0, y1=1, yref="paper", line=line, name="decision")
+    drawing.add_shape(type="line", x0=info.start, x1=info.start, y0=0, y1=1, yref="paper", line=line, name="decision")
     tt, ink = style.palette.tt, style.palette.ink
     text = f'<span style="color:{tt}">imagined</span>&nbsp;&nbsp;&nbsp;<span style="color:{ink}">what happened</span>'
     font = {"size": style.sizes.font}
-    figure.add_annotation(
+    drawing.add_annotation(
         x=1, y=1, xref="paper", yref="paper", text=text, font=font, xanchor="right", yanchor="bottom", yshift=4
     )
-    return figure
+    return drawing.figure()
 
 
-def _draw_beams(figure: go.Figure, info: PlanTreeInfo, dimension: int, axis: str, style: Style) -> None:
+def _draw_beams(drawing: Drawing, info: PlanTreeInfo, dimension: int, axis: str, style: Style) -> None:
     """The worst first, so that the best lies on top; opacity follows the score."""
     for rank in reversed(range(len(info.scores))):
         strength = float(info.strength[rank])
         length = int(info.lengths[rank])
         best = rank == 0
         colour = style.palette.tt if best else translucent(style.palette.tt, round(0.15 + 0.45 * strength, 3))
-        figure.add_scatter(
+        drawing.add_scatter(
             x=info.start + np.arange(length),
             y=info.imagined[rank, :length, dimension],
             mode="lines",
@@ -187,7 +188,7 @@ def _draw_beams(figure: go.Figure, info: PlanTreeInfo, dimension: int, axis: str
             name=f"future {rank + 1}",
         )
         if length < info.imagined.shape[1]:
-            figure.add_scatter(
+            drawing.add_scatter(
                 x=[info.start + length - 1],
                 y=[info.imagined[rank, length - 1, dimension]],
                 mode="markers",
@@ -199,11 +200,11 @@ def _draw_beams(figure: go.Figure, info: PlanTreeInfo, dimension: int, axis: str
 
 
 def _draw_observed(
-    figure: go.Figure, info: PlanTreeInfo, dimension: int, axis: str, window: tuple[float, float], style: Style
+    drawing: Drawing, info: PlanTreeInfo, dimension: int, axis: str, window: tuple[float, float], style: Style
 ) -> None:
     steps = np.arange(len(info.observed))
     shown = (steps >= window[0]) & (steps <= window[1]) & np.isfinite(info.observed[:, dimension])
-    figure.add_scatter(
+    drawing.add_scatter(
         x=steps[shown],
         y=info.observed[shown, dimension],
         mode="lines+markers",

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import new_drawing, note
 from seqrl.plots.format import count, number
 from seqrl.plots.layout import finite_range
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import Style, Theme, new_figure, note
+from seqrl.plots.template import Style, Theme
 
 _HEIGHT = 360
 
@@ -47,11 +48,11 @@ def policy_progress_info(steps: Sequence[int], returns: Sequence[float], best: i
 def policy_progress(info: PolicyProgressInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
     """Draw mean return over steps; the snapshots that are tiers are named."""
     style = Style(theme, present)
-    figure = new_figure(style, height=_HEIGHT, showlegend=False, margin={"l": 12, "r": 24, "t": 30, "b": 12})
+    drawing = new_drawing(style, height=_HEIGHT, showlegend=False, margin={"l": 12, "r": 24, "t": 30, "b": 12})
     if not len(info.steps):
-        return note(figure, style, "No snapshot is kept yet.")
+        return note(drawing, style, "No snapshot is kept yet.")
     colour, sizes = style.palette.reward, style.sizes
-    figure.add_scatter(
+    drawing.add_scatter(
         x=info.steps,
         y=info.returns,
         mode="lines+markers",
@@ -61,7 +62,7 @@ def policy_progress(info: PolicyProgressInfo, theme: Theme = "light", present: b
         name="mean return",
     )
     for place, tier in info.marked.items():
-        figure.add_annotation(
+        drawing.add_annotation(
             x=info.steps[place],
             y=info.returns[place],
             text=tier,
@@ -69,9 +70,9 @@ def policy_progress(info: PolicyProgressInfo, theme: Theme = "light", present: b
             yshift=sizes.marker,
             font={"size": sizes.font, "color": style.palette.ink},
         )
-    figure.update_xaxes(title_text="learned from (steps)", range=list(finite_range(info.steps)), showline=True)
-    figure.update_yaxes(title_text="mean return (reward)", range=list(finite_range(info.returns, pad=0.12)))
-    return figure
+    drawing.update_xaxes(title_text="learned from (steps)", range=list(finite_range(info.steps)), showline=True)
+    drawing.update_yaxes(title_text="mean return (reward)", range=list(finite_range(info.returns, pad=0.12)))
+    return drawing.figure()
 
 
 @sentence.register

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import new_drawing, note
 from seqrl.plots.format import number
 from seqrl.plots.layout import finite_range, round_step
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import Style, Theme, new_figure, note
+from seqrl.plots.template import Style, Theme
 
 
 def candidates(
@@ -100,14 +101,14 @@ def predicted_reward_info(predicted: np.ndarray, real: np.ndarray) -> PredictedR
 def predicted_reward(info: PredictedRewardInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
     """Draw one dot a step on equal axes; dots carry ``customdata = step``."""
     style = Style(theme, present)
-    figure = new_figure(style, height=440, showlegend=False)
+    drawing = new_drawing(style, height=440, showlegend=False)
     known = np.flatnonzero(np.isfinite(info.predicted))
     if not len(known):
-        return note(figure, style, "No reward was predicted in this episode.")
+        return note(drawing, style, "No reward was predicted in this episode.")
     low, high = info.axis
     line = {"color": style.palette.ink, "width": 1, "dash": "3px,3px"}
-    figure.add_shape(type="line", x0=low, y0=low, x1=high, y1=high, line=line, name="predicted = real")
-    figure.add_scatter(
+    drawing.add_shape(type="line", x0=low, y0=low, x1=high, y1=high, line=line, name="predicted = real")
+    drawing.add_scatter(
         x=info.real[known],
         y=info.predicted[known],
         mode="markers",
@@ -117,9 +118,9 @@ def predicted_reward(info: PredictedRewardInfo, theme: Theme = "light", present:
         name="steps",
     )
     ticks = {"range": [low, high], "dtick": round_step(high - low, 5), "tick0": 0, "constrain": "domain"}
-    figure.update_xaxes(title_text="real reward", showgrid=False, showline=True, **ticks)
-    figure.update_yaxes(title_text="predicted reward", scaleanchor="x", **ticks)
-    return figure
+    drawing.update_xaxes(title_text="real reward", showgrid=False, showline=True, **ticks)
+    drawing.update_yaxes(title_text="predicted reward", scaleanchor="x", **ticks)
+    return drawing.figure()
 
 
 @sentence.register

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import new_drawing, note
 from seqrl.plots.format import number
 from seqrl.plots.layout import EndLabel, add_end_labels, finite_range, label_margin
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import Style, Theme, new_figure, note
+from seqrl.plots.template import Style, Theme
 
 _HEIGHT = 440
 
@@ -49,9 +50,9 @@ def promised_return(info: PromisedReturnInfo, theme: Theme = "light", present: b
     style = Style(theme, present)
     names = ("promised", "collected")
     margin = {"l": 12, "r": label_margin(list(names), style), "t": 16, "b": 12}
-    figure = new_figure(style, height=_HEIGHT, showlegend=False, margin=margin)
+    drawing = new_drawing(style, height=_HEIGHT, showlegend=False, margin=margin)
     if not np.isfinite(info.promised).any():
-        return note(figure, style, "No return was predicted in this episode.")
+        return note(drawing, style, "No return was predicted in this episode.")
     steps = np.arange(len(info.collected))
     low, high = finite_range(info.promised, info.collected, pad=0.06)
     right = max(float(len(steps) - 1), 1.0)
@@ -59,7 +60,7 @@ def promised_return(info: PromisedReturnInfo, theme: Theme = "light", present: b
     for name, values, colour in zip(
         names, (info.promised, info.collected), (style.palette.tt, style.palette.reward), strict=True
     ):
-        figure.add_scatter(
+        drawing.add_scatter(
             x=steps,
             y=values,
             mode="lines",
@@ -70,11 +71,11 @@ def promised_return(info: PromisedReturnInfo, theme: Theme = "light", present: b
         )
         last = values[np.isfinite(values)][-1]
         ends.append(EndLabel(name, right, float(last), colour))
-    figure.update_xaxes(title_text="time (steps)", range=[0, right], showgrid=False, showline=True)
-    figure.update_yaxes(title_text="return from here on (reward)", range=[low, high])
+    drawing.update_xaxes(title_text="time (steps)", range=[0, right], showgrid=False, showline=True)
+    drawing.update_yaxes(title_text="return from here on (reward)", range=[low, high])
     pixels = _HEIGHT - 28 - 4.2 * style.sizes.font
-    add_end_labels(figure, ends, style, right=right, y_range=(low, high), pixels=pixels)
-    return figure
+    add_end_labels(drawing, ends, style, right=right, y_range=(low, high), pixels=pixels)
+    return drawing.figure()
 
 
 @sentence.register

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import Drawing, new_drawing, note
 from seqrl.plots.format import number
 from seqrl.plots.layout import (
     MOST_DIRECT_LABELS,
@@ -20,7 +21,7 @@ from seqrl.plots.layout import (
     shorten,
 )
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, new_figure, note, ribbon, translucent
+from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, translucent
 
 _FROM_TOP_TO_BOTTOM = {"y0": 0, "y1": 1, "yref": "paper"}
 
@@ -99,24 +100,24 @@ def response_curve(info: ResponseCurveInfo, theme: Theme = "light", present: boo
     count = len(info.names)
     direct = count <= MOST_DIRECT_LABELS
     margin = {"l": 12, "t": 28, "b": 12, "r": label_margin(info.names, style) if direct else 16}
-    figure = new_figure(style, height=420, showlegend=not direct, margin=margin)
+    drawing = new_drawing(style, height=420, showlegend=not direct, margin=margin)
     if not len(info.targets) or not count:
-        return note(figure, style, "Choose a step to see what the model would do for other targets.")
+        return note(drawing, style, "Choose a step to see what the model would do for other targets.")
     gaussian = info.spreads.size > 0
     spread = info.spreads if gaussian else np.zeros_like(info.responses)
     low, high = finite_range(info.responses - spread, info.responses + spread) if gaussian else (0.0, 1.0)
     left, right = finite_range(info.targets, pad=0.0)
     if info.discrete:
         left, right = left - 0.5, right + 0.5
-    _shade_outside(figure, info, left, right, style)
+    _shade_outside(drawing, info, left, right, style)
     ends = []
     for index, name in enumerate(info.names):
         colour = family_colour(info.kind, theme, index, count)
         if gaussian:
             below, above = ((info.responses + sign * spread)[:, index] for sign in (-1, 1))
             paler = translucent(colour, RIBBON_OPACITY)
-            ribbon(figure, info.targets, below, above, paler, f"{name}, one standard deviation")
-        figure.add_scatter(
+            drawing.add_ribbon(info.targets, below, above, paler, f"{name}, one standard deviation")
+        drawing.add_scatter(
             x=info.targets,
             y=info.responses[:, index],
             mode="markers" if info.discrete or len(info.targets) == 1 else "lines",
@@ -129,20 +130,20 @@ def response_curve(info: ResponseCurveInfo, theme: Theme = "light", present: boo
     if info.present is not None and left <= info.present <= right:
         line = {"color": style.palette.ink, "width": 1.5, "dash": "3px,3px"}
         place = {"x0": info.present, "x1": info.present, **_FROM_TOP_TO_BOTTOM}
-        figure.add_shape(type="line", line=line, name="now", **place)  # add_vline is ten times slower
-        figure.add_annotation(
+        drawing.add_shape(type="line", line=line, name="now", **place)
+        drawing.add_annotation(
             x=info.present, y=1, yref="paper", text=f"now {number(info.present)}", yanchor="bottom", yshift=4
         )
     ticks = {"dtick": round_step(right - left, 6), "tick0": 0}
     asked = info.varied or ("return asked for (reward)" if info.average else "return-to-go (reward)")
-    figure.update_xaxes(title_text=asked, range=[left, right], showgrid=False, showline=True, **ticks)
+    drawing.update_xaxes(title_text=asked, range=[left, right], showgrid=False, showline=True, **ticks)
     title = "action" if gaussian else "probability of the action"
     title = f"mean {title}" if info.average else title
-    figure.update_yaxes(title_text=title, range=[low, high])
+    drawing.update_yaxes(title_text=title, range=[low, high])
     if direct:
         pixels = 420 - 40 - 4.2 * style.sizes.font
-        add_end_labels(figure, ends, style, right=right, y_range=(low, high), pixels=pixels)
-    return figure
+        add_end_labels(drawing, ends, style, right=right, y_range=(low, high), pixels=pixels)
+    return drawing.figure()
 
 
 def response_table(info: ResponseCurveInfo) -> pd.DataFrame:
@@ -156,12 +157,12 @@ def response_table(info: ResponseCurveInfo) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def _shade_outside(figure: go.Figure, info: ResponseCurveInfo, left: float, right: float, style: Style) -> None:
+def _shade_outside(drawing: Drawing, info: ResponseCurveInfo, left: float, right: float, style: Style) -> None:
     if info.data is None:
         return
     for start, end in ((left, min(info.data[0], right)), (max(info.data[1], left), right)):
         if end > start:
-            figure.add_shape(
+            drawing.add_shape(
                 type="rect",
                 x0=start,
                 x1=end,

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import new_drawing, note
 from seqrl.plots.format import number
 from seqrl.plots.layout import finite_range
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import Style, Theme, mix, new_figure, note
+from seqrl.plots.template import Style, Theme, mix
 
 
 class ReturnToGoInfo(NamedTuple):
@@ -57,12 +58,12 @@ def return_to_go(info: ReturnToGoInfo, theme: Theme = "light", present: bool = F
     """Draw the return-to-go above the rewards, those still to come in full colour."""
     style = Style(theme, present)
     palette, sizes = style.palette, style.sizes
-    figure = new_figure(style, height=460, showlegend=False, margin={"l": 12, "r": 16, "t": 20, "b": 12})
+    drawing = new_drawing(style, height=460, showlegend=False, margin={"l": 12, "r": 16, "t": 20, "b": 12})
     if not len(info.rewards):
-        return note(figure, style, "The episode has no step.")
+        return note(drawing, style, "The episode has no step.")
     steps = np.arange(len(info.rewards))
     faint = mix(palette.background, palette.reward, 0.35)
-    figure.add_bar(
+    drawing.add_bar(
         x=steps,
         y=info.rewards,
         marker={"color": np.where(steps < info.step, faint, palette.reward), "line": {"width": 0}},
@@ -70,7 +71,7 @@ def return_to_go(info: ReturnToGoInfo, theme: Theme = "light", present: bool = F
         name="reward",
         yaxis="y2",
     )
-    figure.add_scatter(
+    drawing.add_scatter(
         x=steps,
         y=info.returns_to_go,
         mode="lines+markers" if len(steps) <= 40 else "lines",
@@ -80,7 +81,7 @@ def return_to_go(info: ReturnToGoInfo, theme: Theme = "light", present: bool = F
         name="return-to-go",
     )
     here = float(info.returns_to_go[info.step])
-    figure.add_scatter(
+    drawing.add_scatter(
         x=[info.step],
         y=[here],
         mode="markers",
@@ -88,13 +89,13 @@ def return_to_go(info: ReturnToGoInfo, theme: Theme = "light", present: bool = F
         hoverinfo="skip",
         name="this step",
     )
-    figure.add_vline(x=info.step, line={"color": palette.axis, "width": 1, "dash": "3px,3px"}, layer="below")
+    drawing.add_vline(x=info.step, line={"color": palette.axis, "width": 1, "dash": "3px,3px"}, layer="below")
     low, high = finite_range([0.0], info.returns_to_go, pad=0.08)
-    figure.update_xaxes(
+    drawing.update_xaxes(
         title_text="time (steps)", range=[-0.5, len(steps) - 0.5], showgrid=False, zeroline=False, anchor="y2"
     )
     below, above = finite_range([0.0], info.rewards, pad=0.1)
-    figure.update_layout(
+    drawing.update_layout(
         yaxis={"title": {"text": "return-to-go (reward)"}, "domain": [0.36, 1.0], "range": [low, high]},
         yaxis2={
             "title": {"text": "reward"},
@@ -104,7 +105,7 @@ def return_to_go(info: ReturnToGoInfo, theme: Theme = "light", present: bool = F
             "anchor": "x",
         },
     )
-    return figure
+    return drawing.figure()
 
 
 @sentence.register

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import new_drawing, note
 from seqrl.plots.format import count, enumerate_words, number, percent
 from seqrl.plots.layout import EndLabel, add_end_labels, finite_range, label_margin, log_ticks
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import Style, Theme, new_figure, note, sequential
+from seqrl.plots.template import Style, Theme, sequential
 
 
 class ReconstructionErrorInfo(NamedTuple):
@@ -58,10 +59,10 @@ def reconstruction_error(info: ReconstructionErrorInfo, theme: Theme = "light", 
     """Draw the errors on logarithmic axes, with a marker at the number of bins in use."""
     style = Style(theme, present)
     margin = {"l": 12, "r": label_margin(list(info.errors), style), "t": 16, "b": 12}
-    figure = new_figure(style, height=420, showlegend=False, margin=margin)
+    drawing = new_drawing(style, height=420, showlegend=False, margin=margin)
     positive = [values[values > 0] for values in info.errors.values()]
     if not any(len(values) for values in positive):
-        return note(figure, style, "Nothing is lost: every value has its own bin.")
+        return note(drawing, style, "Nothing is lost: every value has its own bin.")
     low, high = finite_range(*[np.log10(values) for values in positive], pad=0.08)
     left, right = np.log10(info.bins[0]), np.log10(info.bins[-1])
     right = right if right > left else left + 1
@@ -69,7 +70,7 @@ def reconstruction_error(info: ReconstructionErrorInfo, theme: Theme = "light", 
     for strategy, values in info.errors.items():
         colour = _strategy_colour(strategy, style)
         kept = values > 0
-        figure.add_scatter(
+        drawing.add_scatter(
             x=info.bins[kept],
             y=values[kept],
             mode="lines+markers",
@@ -79,7 +80,7 @@ def reconstruction_error(info: ReconstructionErrorInfo, theme: Theme = "light", 
             name=strategy,
         )
         if math.isfinite(info.chosen_errors[strategy]) and info.chosen_errors[strategy] > 0:
-            figure.add_scatter(
+            drawing.add_scatter(
                 x=[info.chosen],
                 y=[info.chosen_errors[strategy]],
                 mode="markers",
@@ -89,16 +90,16 @@ def reconstruction_error(info: ReconstructionErrorInfo, theme: Theme = "light", 
             )
         if kept.any():
             ends.append(EndLabel(strategy, right + 0.03, float(np.log10(values[kept][-1])), colour))
-    figure.add_vline(x=info.chosen, line={"color": style.palette.axis, "width": 1, "dash": "3px,3px"}, layer="below")
+    drawing.add_vline(x=info.chosen, line={"color": style.palette.axis, "width": 1, "dash": "3px,3px"}, layer="below")
     ticks = [n for n in (2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if 10**left <= n <= 10**right]
-    figure.update_xaxes(
+    drawing.update_xaxes(
         title_text="bins", type="log", range=[left - 0.03, right + 0.03], tickvals=ticks, showgrid=False, showline=True
     )
-    figure.update_yaxes(title_text=f"rms error of {info.name}", type="log", range=[low, high], **log_ticks(low, high))
+    drawing.update_yaxes(title_text=f"rms error of {info.name}", type="log", range=[low, high], **log_ticks(low, high))
     pixels = 420 - 28 - 4.2 * style.sizes.font
     # annotations on logarithmic axes take exponents
-    add_end_labels(figure, ends, style, right=right + 0.03, y_range=(low, high), pixels=pixels, leaders=False)
-    return figure
+    add_end_labels(drawing, ends, style, right=right + 0.03, y_range=(low, high), pixels=pixels, leaders=False)
+    return drawing.figure()
 
 
 def _strategy_colour(strategy: str, style: Style) -> str:
@@ -182,16 +183,16 @@ def episode_tokens(
     """
     style = Style(theme, present)
     steps, dimensions = info.tokens.shape
-    figure = new_figure(style, height=int(np.clip(120 + 30 * dimensions, 420, 560)), uirevision="episode_tokens")
+    drawing = new_drawing(style, height=int(np.clip(120 + 30 * dimensions, 420, 560)), uirevision="episode_tokens")
     if not info.tokens.size:
-        return note(figure, style, "The episode has no step.")
+        return note(drawing, style, "The episode has no step.")
     rows = _rows(info.kinds)
     height = np.where(info.tokens < 0, np.nan, info.tokens / np.maximum(info.bins - 1, 1))
     cells = [[[t, d, int(info.tokens[t, d])] for t in range(steps)] for d in range(dimensions)]
     text = [[_cell_in_words(info, t, d) for t in range(steps)] for d in range(dimensions)]
     for kind in dict.fromkeys(info.kinds):
         own = [d for d in range(dimensions) if info.kinds[d] == kind]
-        figure.add_heatmap(
+        drawing.add_heatmap(
             x=np.arange(steps),
             y=[rows[d] for d in own],
             z=height[:, own].T,
@@ -209,12 +210,12 @@ def episode_tokens(
     if chosen is not None and 0 <= chosen[0] < steps and 0 <= chosen[1] < dimensions:
         t, y = chosen[0], rows[chosen[1]]
         frame = {"color": style.palette.ink, "width": 2}
-        figure.add_shape(type="rect", x0=t - 0.5, x1=t + 0.5, y0=y - 0.5, y1=y + 0.5, line=frame, name="chosen token")
-    figure.update_xaxes(title_text="time (steps)", showgrid=False, zeroline=False, range=[-0.5, steps - 0.5])
-    figure.update_yaxes(
+        drawing.add_shape(type="rect", x0=t - 0.5, x1=t + 0.5, y0=y - 0.5, y1=y + 0.5, line=frame, name="chosen token")
+    drawing.update_xaxes(title_text="time (steps)", showgrid=False, zeroline=False, range=[-0.5, steps - 0.5])
+    drawing.update_yaxes(
         tickvals=rows, ticktext=list(info.names), range=[rows[-1] + 0.6, -0.6], showgrid=False, zeroline=False
     )
-    return figure
+    return drawing.figure()
 
 
 def _rows(kinds: Sequence[str]) -> list[float]:

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import Drawing, new_drawing, note
 from seqrl.plots.format import count, interval, number
 from seqrl.plots.layout import EndLabel, add_end_labels, label_margin, round_step, shorten
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import Style, Theme, family_colour, new_figure, note
+from seqrl.plots.template import Style, Theme, family_colour
 
 _HEIGHT = 460
 _MOST_TICKS = 8
@@ -184,33 +185,33 @@ def parallel_runs(info: ParallelRunsInfo, theme: Theme = "light", present: bool 
     aside = 3.2 * style.sizes.font
     top = 20 + 1.3 * style.sizes.font * max([2, *(1 + _title(d).count("<br>") for d in info.dimensions)])
     margin = {"l": aside, "r": label_margin(info.runs[:1], style) + aside, "t": top, "b": 16}
-    figure = new_figure(style, height=_HEIGHT, margin=margin, showlegend=False, uirevision="parallel_runs")
+    drawing = new_drawing(style, height=_HEIGHT, margin=margin, showlegend=False, uirevision="parallel_runs")
     if len(info.runs) < 2:
-        return note(figure, style, sentence(info))
+        return note(drawing, style, sentence(info))
     last = len(info.dimensions) - 1
-    figure.update_xaxes(visible=False, range=[0, last] if last else [-1, 0], fixedrange=True)
-    figure.update_yaxes(visible=False, range=[-0.02, 1.02], fixedrange=True)
+    drawing.update_xaxes(visible=False, range=[0, last] if last else [-1, 0], fixedrange=True)
+    drawing.update_yaxes(visible=False, range=[-0.02, 1.02], fixedrange=True)
     for kind in reversed(dict.fromkeys(info.kinds)):
         alike = [index for index in range(1, len(info.runs)) if info.kinds[index] == kind]
         if alike:
-            _draw_runs(figure, info, alike, style)
-    _draw_runs(figure, info, [0], style)
-    _draw_uprights(figure, info.dimensions, style)
+            _draw_runs(drawing, info, alike, style)
+    _draw_runs(drawing, info, [0], style)
+    _draw_uprights(drawing, info.dimensions, style)
     best = float(info.dimensions[-1].heights[0])
     colour = family_colour(info.kinds[0], theme)
     end = [EndLabel(info.runs[0], float(last), best, colour)]
-    add_end_labels(figure, end, style, right=float(last), y_range=(-0.02, 1.02), pixels=_HEIGHT - top - 16)
-    figure.layout.annotations[-1].xshift = aside
-    return figure
+    add_end_labels(drawing, end, style, right=float(last), y_range=(-0.02, 1.02), pixels=_HEIGHT - top - 16)
+    drawing.layout["annotations"][-1]["xshift"] = aside
+    return drawing.figure()
 
 
-def _draw_runs(figure: go.Figure, info: ParallelRunsInfo, indices: Sequence[int], style: Style) -> None:
+def _draw_runs(drawing: Drawing, info: ParallelRunsInfo, indices: Sequence[int], style: Style) -> None:
     """Runs of one family as one trace: every run's heights, then a gap."""
     best, uprights = list(indices) == [0], len(info.dimensions)
     runs = [info.runs[index] for index in indices]
     heights = [np.append([dimension.heights[index] for dimension in info.dimensions], np.nan) for index in indices]
     strength = 1.4 if best else 0.7
-    figure.add_scatter(
+    drawing.add_scatter(
         x=np.tile(np.arange(uprights + 1), len(indices)),
         y=np.concatenate(heights),
         mode="lines+markers" if len(indices) <= _MOST_MARKED else "lines",
@@ -231,16 +232,15 @@ def _told(info: ParallelRunsInfo, index: int) -> str:
     return "<br>".join([info.runs[index], *told])
 
 
-def _draw_uprights(figure: go.Figure, dimensions: Sequence[Dimension], style: Style) -> None:
-    """The uprights with their titles and ticks, given to the figure at once: it looks through all at every addition."""
+def _draw_uprights(drawing: Drawing, dimensions: Sequence[Dimension], style: Style) -> None:
+    """The uprights with their titles and ticks."""
     line, font = {"color": style.palette.axis, "width": 1}, {"size": style.sizes.font, "color": style.palette.ink}
-    shapes, titles, ticks = [], [], []
     for place, dimension in enumerate(dimensions):
-        shapes.append({"type": "line", "x0": place, "x1": place, "y0": 0, "y1": 1, "line": line, "layer": "below"})
-        titles.append({"x": place, "y": 1, "yshift": 14, "text": _title(dimension), "font": font, "yanchor": "bottom"})
-        tick = {"x": place, "xshift": 7, "xanchor": "left", "bgcolor": style.palette.background, "borderpad": 1}
-        ticks += [tick | {"y": height, "text": text} for height, text in dimension.ticks]
-    figure.update_layout(shapes=shapes, annotations=[*titles, *ticks])
+        drawing.add_shape(type="line", x0=place, x1=place, y0=0, y1=1, line=line, layer="below")
+        drawing.add_annotation(x=place, y=1, yshift=14, text=_title(dimension), font=font, yanchor="bottom")
+        for height, text in dimension.ticks:
+            beside = {"x": place, "y": height, "xshift": 7, "xanchor": "left"}
+            drawing.add_annotation(text=text, bgcolor=style.palette.background, borderpad=1, **beside)
 
 
 def _title(dimension: Dimension) -> str:

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import new_drawing, note
 from seqrl.plots.format import enumerate_words, number, percent
 from seqrl.plots.layout import EndLabel, add_end_labels, finite_range, label_margin
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import Style, Theme, new_figure, note
+from seqrl.plots.template import Style, Theme
 
 
 class SharesInfo(NamedTuple):
@@ -44,13 +45,13 @@ def shares(info: SharesInfo, theme: Theme = "light", present: bool = False) -> g
     palette, sizes = style.palette, style.sizes
     colours = {"dt": palette.dt, "tt": palette.tt, "bc": palette.bc}
     margin = {"l": 12, "r": label_margin(list(info.shares), style), "t": 16, "b": 12}
-    figure = new_figure(style, height=420, showlegend=False, margin=margin)
+    drawing = new_drawing(style, height=420, showlegend=False, margin=margin)
     if not info.shares:
-        return note(figure, style, "Nothing is measured yet.")
+        return note(drawing, style, "Nothing is measured yet.")
     ends = []
     for name, (x, y) in info.shares.items():
         colour = colours.get(info.kinds.get(name, ""), palette.muted)
-        figure.add_scatter(
+        drawing.add_scatter(
             x=x,
             y=y,
             mode="lines+markers",
@@ -61,11 +62,11 @@ def shares(info: SharesInfo, theme: Theme = "light", present: bool = False) -> g
         )
         ends.append(EndLabel(name, float(x[-1]), float(y[-1]), colour))
     low, high = finite_range(*[x for x, _ in info.shares.values()])
-    figure.update_xaxes(title_text=info.over, range=[low, high], showgrid=False, showline=True)
-    figure.update_yaxes(title_text=f"share of {info.what}", range=[-0.03, 1.03], tickformat=".0%")
+    drawing.update_xaxes(title_text=info.over, range=[low, high], showgrid=False, showline=True)
+    drawing.update_yaxes(title_text=f"share of {info.what}", range=[-0.03, 1.03], tickformat=".0%")
     pixels = 420 - 28 - 4.2 * sizes.font
-    add_end_labels(figure, ends, style, right=high, y_range=(-0.03, 1.03), pixels=pixels)
-    return figure
+    add_end_labels(drawing, ends, style, right=high, y_range=(-0.03, 1.03), pixels=pixels)
+    return drawing.figure()
 
 
 @sentence.register

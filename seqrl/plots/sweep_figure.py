@@ -7,10 +7,11 @@ import math
 import numpy as np
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import Drawing, new_drawing, note
 from seqrl.plots.format import interval, number
 from seqrl.plots.layout import MOST_DIRECT_LABELS, EndLabel, add_end_labels, label_margin, shorten
 from seqrl.plots.sweeps import RtgSweepInfo, Series
-from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, new_figure, note, ribbon, translucent
+from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, translucent
 
 MOST_SVG_POINTS = 2000
 """With more single episodes than this they are drawn by WebGL."""
@@ -29,26 +30,26 @@ def rtg_sweep(info: RtgSweepInfo, theme: Theme = "light", present: bool = False)
     """
     style = Style(theme, present)
     if not info.series:
-        return note(new_figure(style, height=_HEIGHT), style, "No point is measured yet.")
+        return note(new_drawing(style, height=_HEIGHT), style, "No point is measured yet.")
     direct = len(info.series) <= MOST_DIRECT_LABELS
     names = [line.label for line in info.series]
     margin = {"l": 12, "t": 12, "b": 12, "r": label_margin(names, style) if direct else 16}
-    figure = new_figure(style, height=_HEIGHT, showlegend=not direct, margin=margin, uirevision="rtg_sweep")
-    _draw_axes(figure, info, style)
-    _draw_data(figure, info, style)
+    drawing = new_drawing(style, height=_HEIGHT, showlegend=not direct, margin=margin, uirevision="rtg_sweep")
+    _draw_axes(drawing, info, style)
+    _draw_data(drawing, info, style)
     for line in info.series:
-        _draw_ribbon(figure, line, info, style)
+        _draw_ribbon(drawing, line, info, style)
     for line in info.series:
-        _draw_dots(figure, line, info, style)
+        _draw_dots(drawing, line, info, style)
     for line in info.series:
-        _draw_line(figure, line, info, style)
+        _draw_line(drawing, line, info, style)
     for line in info.series:
-        _draw_choice(figure, line, style)
+        _draw_choice(drawing, line, style)
     if direct:
         ends = [_end(line, info, style) for line in info.series]
         pixels = _plot_pixels(info, style)
-        add_end_labels(figure, ends, style, right=info.axis[1], y_range=info.axis, pixels=pixels)
-    return figure
+        add_end_labels(drawing, ends, style, right=info.axis[1], y_range=info.axis, pixels=pixels)
+    return drawing.figure()
 
 
 def _top(info: RtgSweepInfo) -> float:
@@ -60,12 +61,12 @@ def _plot_pixels(info: RtgSweepInfo, style: Style) -> float:
     return (_HEIGHT - 24 - 4.2 * style.sizes.font) * _top(info)
 
 
-def _draw_axes(figure: go.Figure, info: RtgSweepInfo, style: Style) -> None:
+def _draw_axes(drawing: Drawing, info: RtgSweepInfo, style: Style) -> None:
     ticks = {"range": list(info.axis), "dtick": info.step, "tick0": 0, "constrain": "domain"}
-    figure.update_xaxes(
+    drawing.update_xaxes(
         title_text=f"target return ({info.unit})", showgrid=False, showline=True, ticks="outside", ticklen=4, **ticks
     )
-    figure.update_layout(
+    drawing.update_layout(
         yaxis={
             "title": {"text": f"achieved return ({info.unit})"},
             "scaleanchor": "x",
@@ -75,13 +76,13 @@ def _draw_axes(figure: go.Figure, info: RtgSweepInfo, style: Style) -> None:
         }
     )
     low, high = info.axis
-    figure.add_shape(
+    drawing.add_shape(
         type="line", x0=low, y0=low, x1=high, y1=high, line={"color": style.palette.ink, "width": 1, "dash": "3px,3px"}
     )
     length = 0.55 * style.sizes.small * len(_DIAGONAL_NAME) / _plot_pixels(info, style)
     x, y = _diagonal_place(info, length, rise=0.6 * style.sizes.small / _plot_pixels(info, style))
     font = {"size": style.sizes.small, "color": style.palette.ink}
-    figure.add_annotation(x=x, y=y, text=_DIAGONAL_NAME, textangle=-45, font=font)
+    drawing.add_annotation(x=x, y=y, text=_DIAGONAL_NAME, textangle=-45, font=font)
 
 
 def _diagonal_place(info: RtgSweepInfo, length: float, rise: float) -> tuple[float, float]:
@@ -110,11 +111,11 @@ def _distance(line: Series, x: np.ndarray, y: np.ndarray) -> float:
     return 0.0 if crosses else float(np.abs(above).min())
 
 
-def _draw_data(figure: go.Figure, info: RtgSweepInfo, style: Style) -> None:
+def _draw_data(drawing: Drawing, info: RtgSweepInfo, style: Style) -> None:
     """Shade targets outside the data, and stand the data's return density on the top margin."""
     palette = style.palette
     for start, end in info.outside:
-        figure.add_shape(
+        drawing.add_shape(
             type="rect",
             x0=start,
             x1=end,
@@ -131,7 +132,7 @@ def _draw_data(figure: go.Figure, info: RtgSweepInfo, style: Style) -> None:
     # one return that half of the episodes share would flatten all others
     rooted = len(filled) > 0 and filled.max() > _SPIKE * np.median(filled)
     spans = [interval(start, end) for start, end in zip(edges[:-1], edges[1:], strict=True)]
-    figure.add_bar(
+    drawing.add_bar(
         x=(edges[:-1] + edges[1:]) / 2,
         y=np.sqrt(info.density) if rooted else info.density,
         width=np.diff(edges) * 0.94,
@@ -142,11 +143,11 @@ def _draw_data(figure: go.Figure, info: RtgSweepInfo, style: Style) -> None:
         showlegend=False,
         name="episodes in the data",
     )
-    figure.update_layout(
+    drawing.update_layout(
         yaxis2={"domain": [_top(info) + 0.03, 0.95], "visible": False, "fixedrange": True, "anchor": "x"}
     )
     title = "episodes in the data (height: square root)" if rooted else "episodes in the data"
-    figure.add_annotation(x=0, y=0.955, xref="x domain", yref="paper", text=title, xanchor="left", yanchor="bottom")
+    drawing.add_annotation(x=0, y=0.955, xref="x domain", yref="paper", text=title, xanchor="left", yanchor="bottom")
 
 
 def _colour(line: Series, style: Style) -> str:
@@ -162,23 +163,23 @@ def _flat_arrays(line: Series, info: RtgSweepInfo) -> tuple[np.ndarray, np.ndarr
     return x, np.full(len(x), mean), np.full(len(x), low), np.full(len(x), high)
 
 
-def _draw_ribbon(figure: go.Figure, line: Series, info: RtgSweepInfo, style: Style) -> None:
+def _draw_ribbon(drawing: Drawing, line: Series, info: RtgSweepInfo, style: Style) -> None:
     x, _, low, high = _flat_arrays(line, info)
     colour = translucent(_colour(line, style), RIBBON_OPACITY)
     if len(x) == 1:
         x = x[0] + np.array([-0.006, 0.006]) * (info.axis[1] - info.axis[0])
         low, high = np.repeat(low, 2), np.repeat(high, 2)
-    ribbon(figure, x, low, high, colour, f"{line.label}, 95% interval", legendgroup=line.label)
+    drawing.add_ribbon(x, low, high, colour, f"{line.label}, 95% interval", legendgroup=line.label)
 
 
-def _draw_dots(figure: go.Figure, line: Series, info: RtgSweepInfo, style: Style) -> None:
+def _draw_dots(drawing: Drawing, line: Series, info: RtgSweepInfo, style: Style) -> None:
     """Dots under the marker of a mean cannot be clicked: the marker is, and lists them."""
     if not len(line.dots.achieved):
         return
     covered = _covered(line, info, style)
     for chosen, clickable in ((covered, False), (~covered, True)):
         if chosen.any():
-            _add_dots(figure, line, info, style, np.flatnonzero(chosen), clickable)
+            _add_dots(drawing, line, info, style, np.flatnonzero(chosen), clickable)
 
 
 def _covered(line: Series, info: RtgSweepInfo, style: Style) -> np.ndarray:
@@ -192,7 +193,7 @@ def _covered(line: Series, info: RtgSweepInfo, style: Style) -> np.ndarray:
 
 
 def _add_dots(
-    figure: go.Figure, line: Series, info: RtgSweepInfo, style: Style, chosen: np.ndarray, clickable: bool
+    drawing: Drawing, line: Series, info: RtgSweepInfo, style: Style, chosen: np.ndarray, clickable: bool
 ) -> None:
     dots, width = line.dots, info.axis[1] - info.axis[0]
     target, achieved = dots.target[chosen], dots.achieved[chosen]
@@ -212,26 +213,25 @@ def _add_dots(
     crowd = len(dots.achieved) / max(len(line.target), 1)
     opacity = float(np.clip(0.28 * math.sqrt(40 / max(crowd, 40)), 0.06, 0.28)) * (1 if len(info.series) <= 2 else 0.75)
     total = sum(len(other.dots.achieved) for other in info.series)
-    figure.add_trace(
-        (go.Scattergl if total > MOST_SVG_POINTS else go.Scatter)(
-            x=x,
-            y=achieved,
-            mode="markers",
-            marker={"size": style.sizes.dot, "color": _colour(line, style), "opacity": opacity, "line": {"width": 0}},
-            selected={"marker": {"opacity": 1, "size": style.sizes.marker}},
-            unselected={"marker": {"opacity": opacity}},
-            customdata=ids,
-            text=text,
-            hovertemplate="%{text}<extra></extra>" if clickable else None,
-            hoverinfo="text" if clickable else "skip",
-            showlegend=False,
-            legendgroup=line.label,
-            name=f"{line.label}, single episodes",
-        )
+    drawing.add_scatter(
+        webgl=total > MOST_SVG_POINTS,
+        x=x,
+        y=achieved,
+        mode="markers",
+        marker={"size": style.sizes.dot, "color": _colour(line, style), "opacity": opacity, "line": {"width": 0}},
+        selected={"marker": {"opacity": 1, "size": style.sizes.marker}},
+        unselected={"marker": {"opacity": opacity}},
+        customdata=ids,
+        text=text,
+        hovertemplate="%{text}<extra></extra>" if clickable else None,
+        hoverinfo="text" if clickable else "skip",
+        showlegend=False,
+        legendgroup=line.label,
+        name=f"{line.label}, single episodes",
     )
 
 
-def _draw_line(figure: go.Figure, line: Series, info: RtgSweepInfo, style: Style) -> None:
+def _draw_line(drawing: Drawing, line: Series, info: RtgSweepInfo, style: Style) -> None:
     x, mean, low, high = _flat_arrays(line, info)
     greedy = line.decoding == "greedy"
     colour, sizes = _colour(line, style), style.sizes
@@ -242,7 +242,7 @@ def _draw_line(figure: go.Figure, line: Series, info: RtgSweepInfo, style: Style
         f"{line.label}<br>{a}, got {number(m)} on average<br>95% interval {interval(lo, hi)}, {n:.0f} episodes"
         for a, m, lo, hi, n in zip(asked, mean, low, high, amounts, strict=True)
     ]
-    figure.add_scatter(
+    drawing.add_scatter(
         x=x,
         y=mean,
         mode="lines" if flat else "lines+markers",
@@ -262,14 +262,14 @@ def _draw_line(figure: go.Figure, line: Series, info: RtgSweepInfo, style: Style
     )
 
 
-def _draw_choice(figure: go.Figure, line: Series, style: Style) -> None:
+def _draw_choice(drawing: Drawing, line: Series, style: Style) -> None:
     """Where the model chose what to ask for: a diamond with its interval, off the line of targets."""
     if line.choice is None:
         return
     chosen, mean, low, high, count = line.choice
     colour, sizes = _colour(line, style), style.sizes
     greedy = line.decoding == "greedy"
-    figure.add_scatter(
+    drawing.add_scatter(
         x=[chosen],
         y=[mean],
         error_y={"symmetric": False, "array": [high - mean], "arrayminus": [mean - low], "width": 0, "color": colour},

@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import plotly.graph_objects as go
 
 Theme = Literal["light", "dark"]
@@ -168,34 +167,6 @@ def _luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def ribbon(
-    figure: go.Figure, x: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str, name: str, **trace: Any
-) -> None:
-    """Fill what lies between two curves, below the line they belong to.
-
-    Args:
-        figure: to draw in.
-        x: (N,).
-        low: (N,).
-        high: (N,).
-        colour: of the filling, its opacity included.
-        name: what the ribbon is, for tests and readers of the figure.
-        trace: further properties of the trace.
-    """
-    figure.add_scatter(
-        x=np.concatenate([x, x[::-1]]),
-        y=np.concatenate([high, low[::-1]]),
-        fill="toself",
-        fillcolor=colour,
-        mode="lines",
-        line={"width": 0},
-        hoverinfo="skip",
-        showlegend=False,
-        name=name,
-        **trace,
-    )
-
-
 def translucent(colour: str, opacity: float) -> str:
     """The colour as ``rgba()`` text.
 
@@ -285,22 +256,3 @@ def template(theme: Theme, present: bool = False) -> go.layout.Template:
         "bargap": 0.04,
     }
     return go.layout.Template(layout=layout)
-
-
-def new_figure(style: Style, *, height: int = HEIGHT, **layout: Any) -> go.Figure:
-    """An empty figure in the visual language.
-
-    Args:
-        style: theme and size.
-        height: pixels, 420 to 560.
-        **layout: further entries of `plotly.graph_objects.Layout`.
-    """
-    return go.Figure(layout={"template": template(*style), "height": height, **layout})
-
-
-def note(figure: go.Figure, style: Style, text: str) -> go.Figure:
-    """The figure with its axes hidden and one sentence in the middle: what an empty state shows."""
-    figure.update_xaxes(visible=False).update_yaxes(visible=False)
-    place = {"x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper"}
-    figure.add_annotation(text=text, font_size=style.sizes.font + 2, **place)
-    return figure

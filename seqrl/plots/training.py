@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import Drawing, new_drawing, note
 from seqrl.plots.format import duration, enumerate_words, number
 from seqrl.plots.layout import (
     MOST_DIRECT_LABELS,
@@ -21,7 +22,7 @@ from seqrl.plots.layout import (
     shorten,
 )
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import Style, Theme, family_colour, new_figure, note, translucent
+from seqrl.plots.template import Style, Theme, family_colour, translucent
 
 MOST_POINTS = 1500
 """Longer curves are thinned, keeping the extremes of every stretch."""
@@ -181,27 +182,27 @@ def training_curves(
     revision = f"{info.metric} {info.axis} {log}"
     # So many names stand above each other without a scroll bar.
     height = _HEIGHT if direct else max(_HEIGHT, round(100 + 2.1 * style.sizes.font * len(curves)))
-    figure = new_figure(style, height=height, showlegend=not direct, margin=margin, uirevision=revision)
+    drawing = new_drawing(style, height=height, showlegend=not direct, margin=margin, uirevision=revision)
     if not curves:
-        return note(figure, style, "Nothing is measured yet; the first point comes after “log every” steps.")
+        return note(drawing, style, "Nothing is measured yet; the first point comes after “log every” steps.")
     for curve in curves:
-        _draw_curve(figure, curve, info, style)
+        _draw_curve(drawing, curve, info, style)
     left, right = _x_range(curves)
     low, high = finite_range(*[_height(part, log) for curve in curves for part in (curve.raw, curve.smooth)])
-    figure.update_xaxes(
+    drawing.update_xaxes(
         title_text="step" if info.axis == "step" else f"time ({info.unit})",
         range=[left, right],
         showgrid=False,
         showline=True,
     )
-    figure.update_yaxes(title_text=info.title, type="log" if log else "linear", range=[low, high])
+    drawing.update_yaxes(title_text=info.title, type="log" if log else "linear", range=[low, high])
     if log:
-        figure.update_yaxes(**log_ticks(low, high))
+        drawing.update_yaxes(**log_ticks(low, high))
     if direct:
         ends = [_end(curve, log, style) for curve in curves]
         pixels = _HEIGHT - 28 - 4.2 * style.sizes.font
-        add_end_labels(figure, ends, style, right=right, y_range=(low, high), pixels=pixels, log=log)
-    return figure
+        add_end_labels(drawing, ends, style, right=right, y_range=(low, high), pixels=pixels, log=log)
+    return drawing.figure()
 
 
 def _positive(curve: Curve) -> Curve:
@@ -219,11 +220,11 @@ def _x_range(curves: Sequence[Curve]) -> tuple[float, float]:
     return first, last if last > first else first + 1.0
 
 
-def _draw_curve(figure: go.Figure, curve: Curve, info: TrainingCurvesInfo, style: Style) -> None:
+def _draw_curve(drawing: Drawing, curve: Curve, info: TrainingCurvesInfo, style: Style) -> None:
     colour = family_colour(curve.kind, style.theme, *curve.place)
     is_smooth = not np.array_equal(curve.raw, curve.smooth, equal_nan=True)
     if is_smooth:
-        figure.add_scatter(
+        drawing.add_scatter(
             x=curve.x,
             y=curve.raw,
             mode="lines",
@@ -234,7 +235,7 @@ def _draw_curve(figure: go.Figure, curve: Curve, info: TrainingCurvesInfo, style
             name=f"{shorten(curve.label)}, raw",
         )
     where = "step %{x}" if info.axis == "step" else f"%{{x:.3~g}} {info.unit}"
-    figure.add_scatter(
+    drawing.add_scatter(
         x=curve.x,
         y=curve.smooth,
         mode="lines" if len(curve.x) > 1 else "markers",

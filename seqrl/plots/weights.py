@@ -8,10 +8,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import plotly.graph_objects as go
 
+from seqrl.plots.drawing import new_drawing, note
 from seqrl.plots.format import interval, number
 from seqrl.plots.layout import shorten
 from seqrl.plots.sentences import sentence
-from seqrl.plots.template import Style, Theme, new_figure, note, sequential
+from seqrl.plots.template import Style, Theme, sequential
 
 _GRID = 61
 
@@ -85,11 +86,11 @@ def _reach(edges: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
 def weight_histograms(info: WeightHistogramsInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
     """Draw the densities as a heat map over training, darker where more of the numbers are."""
     style = Style(theme, present)
-    figure = new_figure(style, height=420, uirevision=info.name)
+    drawing = new_drawing(style, height=420, uirevision=info.name)
     if not len(info.steps):
-        return note(figure, style, "No histogram is written yet.")
+        return note(drawing, style, "No histogram is written yet.")
     widest = np.where(info.density > 0, info.density, np.nan)
-    figure.add_heatmap(
+    drawing.add_heatmap(
         x=[f"{step:,}".replace(",", "\u2009") for step in info.steps],
         y=(info.edges[:-1] + info.edges[1:]) / 2,
         z=np.sqrt(widest),
@@ -101,11 +102,11 @@ def weight_histograms(info: WeightHistogramsInfo, theme: Theme = "light", presen
         hovertemplate="step %{x}<br>about %{y:.3~g}: %{customdata:.2~g} % of the numbers<extra></extra>",
         name=info.name,
     )
-    figure.update_xaxes(title_text="step", type="category", showgrid=False, nticks=8)
+    drawing.update_xaxes(title_text="step", type="category", showgrid=False, nticks=8)
     kind, _, parameter = info.name.rpartition("/")
     title = f"{kind}, {shorten(parameter, 30)}" if kind else shorten(info.name, 40)
-    figure.update_yaxes(title_text=title.replace("_", " "), showgrid=False, zeroline=False)
-    return figure
+    drawing.update_yaxes(title_text=title.replace("_", " "), showgrid=False, zeroline=False)
+    return drawing.figure()
 
 
 @sentence.register

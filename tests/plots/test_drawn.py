@@ -12,8 +12,8 @@ from seqrl.plots import (
     shares,
     shares_info,
 )
+from seqrl.plots.drawing import Drawing
 from seqrl.plots.drawn import drawn_table
-from seqrl.plots.template import ribbon
 
 
 def test_columns_are_named_as_the_axes_are_and_rows_are_the_points_of_each_line():
@@ -47,9 +47,9 @@ def test_ticks_that_are_numbers_leave_the_numbers_alone():
 
 
 def test_a_ribbon_is_its_two_edges():
-    figure = go.Figure()
-    ribbon(figure, np.array([0.0, 1.0]), np.array([1.0, 2.0]), np.array([3.0, 4.0]), "red", "interval")
-    table = drawn_table(figure)
+    drawing = Drawing()
+    drawing.add_ribbon(np.array([0.0, 1.0]), np.array([1.0, 2.0]), np.array([3.0, 4.0]), "red", "interval")
+    table = drawn_table(drawing.figure())
     assert table.loc[table["series"] == "interval, lower edge", ["x", "y"]].to_numpy().tolist() == [[0, 1], [1, 2]]
     assert table.loc[table["series"] == "interval, upper edge", ["x", "y"]].to_numpy().tolist() == [[0, 3], [1, 4]]
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 import seqrl.plots
-from seqrl.plots.template import PALETTES, Style, data_greys, family_colour, new_figure, template
+from seqrl.plots.drawing import new_drawing
+from seqrl.plots.template import PALETTES, Style, data_greys, family_colour, template
 
 
 def channels(colour):
@@ -60,7 +61,7 @@ def test_greys_grow_stronger():
 def test_presentation_size_is_that_of_the_visual_language():
     style = Style("light", True)
     assert (style.sizes.font, style.sizes.line, style.sizes.marker) == (20, 4, 12)
-    assert new_figure(style).layout.template.layout.font.size == 20
+    assert new_drawing(style).figure().layout.template.layout.font.size == 20
     assert template("dark").layout.paper_bgcolor == PALETTES["dark"].background
 
 
