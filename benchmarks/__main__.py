@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 from benchmarks.harness import Comparison, save, table
-from seqrl.jobs.backend import KEEP_FREED_MEMORY
+from seqrl.jobs.environment import KEEP_FREED_MEMORY
 
 if __name__ == "__main__":
     if not KEEP_FREED_MEMORY.items() <= os.environ.items():  # read when a process starts

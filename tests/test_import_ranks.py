@@ -61,7 +61,7 @@ FOR_PAGES = {
 }
 INSIDE_FUNCTIONS = {"probe"}
 HEAVY = {"torch", "gymnasium", "minari", "h5py", "mujoco", "tensorboard", "imageio", "ray"}
-STARTS_PROCESSES = {f"seqrl/jobs/{name}.py" for name in ("backend", "helpers", "ray_cluster", "torchrun")}
+STARTS_PROCESSES = {f"seqrl/jobs/{name}.py" for name in ("backend", "helpers", "ray_cluster", "standby", "torchrun")}
 
 CORE = sorted(path.relative_to(ROOT) for path in (ROOT / "seqrl").rglob("*.py"))
 PAGES = sorted(path.relative_to(ROOT) for path in [ROOT / "app.py", *(ROOT / "pages").rglob("*.py")] if path.is_file())

@@ -16,12 +16,23 @@ log = logging.getLogger("seqrl.pages")
 PARTS = ("charts", "jobs", "tour", "episode_view", "lessons.table")
 """Of `pages.shared`, beside `opening`: what app.py and Home import, and with it most of what any page does."""
 
+STANDBY_AFTER_S = 10.0
+"""The first page is drawn by then; nobody can want a job before."""
+
 
 @asynccontextmanager
 async def making_ready(_: st.App) -> AsyncIterator[None]:
     """Begin to read in a thread. The server answers meanwhile; a page that is asked for early waits for its modules."""
-    threading.Thread(target=make_ready, name="making ready", daemon=True).start()
+    ended = threading.Event()
+
+    def begin() -> None:
+        make_ready()
+        if not ended.wait(STANDBY_AFTER_S):
+            stand_by()
+
+    threading.Thread(target=begin, name="making ready", daemon=True).start()
     yield
+    ended.set()
 
 
 def make_ready() -> None:
@@ -36,3 +47,15 @@ def make_ready() -> None:
         look_up()
     except (sqlite3.Error, ValueError, OSError) as error:
         log.info("what Home shows was not looked up: %s", error)
+
+
+def stand_by() -> None:
+    """Have a process wait for the first job that is wanted at once, where jobs are processes of this machine."""
+    from pages.shared.frame import open_store
+    from seqrl.jobs import choice, standby
+
+    try:
+        if choice(open_store()).backend == "local":
+            standby.keep_one()
+    except (sqlite3.Error, ValueError, OSError) as error:
+        log.info("no process stands by for jobs: %s", error)

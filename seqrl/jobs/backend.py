@@ -13,12 +13,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from seqrl.files import atomic_write_text
+from seqrl.jobs import standby
 from seqrl.jobs.choice import ADDRESS_SETTING, BACKEND_SETTING, BACKEND_VARIABLE, BackendName, choice
-from seqrl.jobs.process import TOKEN_VARIABLE, ProcessIdentity, ask_to_stop, kill_all
+from seqrl.jobs.environment import environment
+from seqrl.jobs.process import ProcessIdentity, ask_to_stop, kill_all
+from seqrl.jobs.standby import Standby
 from seqrl.store import JobRow, Store
 
 LOCK_NAME = "lock"
@@ -28,7 +32,6 @@ PROCESSES_LOG_NAME = "processes.txt"
 OUTCOME_NAME = "outcome"
 OUTCOME_BYTES = 4096
 WORKER_COMMAND = (sys.executable, "-P", "-m", "seqrl.worker")
-_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
 class Backend(Protocol):
@@ -63,6 +66,8 @@ class Backend(Protocol):
 class LocalBackend:
     """Processes of this machine, each leading its own process group.
 
+    A job that somebody waits for goes to the process that stands by, if this one keeps one, see `seqrl.jobs.standby`.
+
     A job is alive as long as its ``lock`` is held. The launcher takes it before the job is claimed and hands it over to
     the worker, so that there is no moment in which a running job is not held; the kernel lets go on any death.
 
@@ -74,6 +79,7 @@ class LocalBackend:
     def __init__(self, command: Sequence[str] = WORKER_COMMAND, variables: Mapping[str, str] | None = None) -> None:
         self.command = tuple(command)
         self.variables = variables
+        self.uses_standby = self.command == WORKER_COMMAND and variables is None
 
     def start(self, store: Store, job: JobRow, limit: int, on_exit: Callable[[], None]) -> bool:
         """See `Backend.start`."""
@@ -83,32 +89,40 @@ class LocalBackend:
         if held is None:
             return False
         try:
-            claimed = store.claim(job.id, limit, token=secrets.token_hex(16))
+            waiting = standby.take() if self.uses_standby and job.kind in standby.KINDS else None
+            claimed = store.claim(job.id, limit, token=waiting.token if waiting else secrets.token_hex(16))
             if claimed is None:
+                if waiting:
+                    standby.give_back(waiting)
                 return False
-            process = self.launch(store, claimed, held)
+            process = self.launch(store, claimed, held, waiting)
         finally:
             self.release(held)
         if process is not None:
             threading.Thread(target=_reap, args=(process, on_exit), daemon=True, name=f"job {job.id}").start()
         return True
 
-    def launch(self, store: Store, job: JobRow, held: int) -> subprocess.Popen[bytes] | None:
+    def launch(
+        self, store: Store, job: JobRow, held: int, waiting: Standby | None = None
+    ) -> subprocess.Popen[bytes] | None:
         """Start the process of a claimed job and hand its lock over.
 
         Args:
             store: where the job is.
             job: the job, running.
             held: its lock, see `lock`; the caller closes it afterwards.
+            waiting: a process that stands by with the token of the job.
 
         Returns:
             The process; None if it could not be started, which is then noted as the job's failure.
         """
         try:
-            process = self._spawn(store, job, held)
+            process = self._spawn(store, job, held, waiting)
         except OSError as error:
             text = f"the worker process could not be started: {error.strerror or error}"
             store.transition(job.id, ["running"], "failed", attempt=job.attempt, error=text)
+            if waiting is not None:
+                waiting.end()
             return None
         _note_identity(store, job, process.pid)
         return process
@@ -131,21 +145,26 @@ class LocalBackend:
         """See `Backend.kill`."""
         kill_all(job)
 
-    def _spawn(self, store: Store, job: JobRow, held: int) -> subprocess.Popen[bytes]:
+    def _spawn(self, store: Store, job: JobRow, held: int, waiting: Standby | None) -> subprocess.Popen[bytes]:
         folder = store.job_folder(job.id)
         atomic_write_text(folder / "spec.json", job.job.model_dump_json(indent=2))
         # Room for a last sentence, so that a full disk cannot swallow it.
         (folder / OUTCOME_NAME).write_bytes(b" " * OUTCOME_BYTES)
+        arguments = [str(store.home), str(job.id)]
+        own = environment(store, job, os.environ if self.variables is None else self.variables)
         with open(folder / LOG_NAME, "ab") as log:
+            if waiting is not None:
+                with suppress(OSError):  # it has ended: a fresh process does as well
+                    return waiting.begin(arguments, held, log.fileno(), folder, own)
             return subprocess.Popen(
-                [*self.command, str(store.home), str(job.id), str(held)],
+                [*self.command, *arguments, str(held)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 pass_fds=(held,),
                 start_new_session=True,
                 cwd=folder,
-                env=_environment(store, job, os.environ if self.variables is None else self.variables),
+                env=own,
             )
 
 
@@ -183,37 +202,6 @@ def choose(store: Store, backend: BackendName, address: str | None = None) -> No
             knock(address)
     store.set_setting(ADDRESS_SETTING, address if backend == "ray" else None)
     store.set_setting(BACKEND_SETTING, backend)
-
-
-KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**28), "MALLOC_TRIM_THRESHOLD_": str(2**28)}
-"""An update frees what the next one takes; given back in between, its pages cost a tenth of a training's time."""
-
-
-COMPUTING = {
-    # Threads that wait look for some microseconds, then sleep: with a sleep at once a plan takes twice as long on
-    # an idle machine, and endless looking made a sweep 30 times slower beside one busy neighbour.
-    "GOMP_SPINCOUNT": "2000",
-    # Products of matrices have the same bits whatever the number of threads; measured, it costs nothing.
-    "MKL_CBWR": "AUTO,STRICT",
-}
-"""What the environment of every process that computes begins with."""
-
-
-def python_path(variables: Mapping[str, str]) -> str:
-    """The ``PYTHONPATH`` with which a process of such an environment finds this seqrl."""
-    return os.pathsep.join(filter(None, [str(_PACKAGE_ROOT), variables.get("PYTHONPATH")]))
-
-
-def _environment(store: Store, job: JobRow, variables: Mapping[str, str]) -> dict[str, str]:
-    return {
-        **variables,
-        "PYTHONPATH": python_path(variables),
-        "PYTHONUNBUFFERED": "1",
-        "SEQRL_HOME": str(store.home),
-        **COMPUTING,
-        TOKEN_VARIABLE: str(job.token),
-        **(KEEP_FREED_MEMORY if job.kind == "train" else {}),
-    }
 
 
 def lock(folder: Path) -> int | None:

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
-from seqrl.jobs.backend import COMPUTING, python_path
+from seqrl.jobs.environment import COMPUTING, python_path
 
 _HEAD_BYTES = 8
 _AHEAD = 2

@@ -33,8 +33,8 @@ from typing import Any
 import psutil
 
 from seqrl.files import atomic_write_text
-from seqrl.jobs.backend import COMPUTING, python_path
 from seqrl.jobs.choice import allowed_workers, cluster_address
+from seqrl.jobs.environment import COMPUTING, python_path
 from seqrl.jobs.process import ProcessIdentity
 from seqrl.processors import processors
 from seqrl.store import Store

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from seqrl.jobs.backend import COMPUTING, python_path
+from seqrl.jobs.environment import COMPUTING, python_path
 from seqrl.jobs.process import ProcessIdentity
 
 _MOST_ENDING_S = 5.0

@@ -39,13 +39,18 @@ def test_a_home_with_nothing_to_show_is_left_to_the_pages(home, damaged):
 def test_the_server_does_not_wait_for_what_is_made_ready(monkeypatch):
     served = threading.Event()
     monkeypatch.setattr(ready, "make_ready", lambda: served.wait(60))
+    monkeypatch.setattr(ready, "STANDBY_AFTER_S", 0.0)
+    monkeypatch.setattr(ready, "stand_by", lambda: stood_by.append(True))
+    stood_by = []
 
     with pytest.raises(StopIteration):  # it is ready to serve, without a loop: browser tests have one in this thread
         ready.making_ready(None).__aenter__().send(None)
     (thread,) = (thread for thread in threading.enumerate() if thread.name == "making ready")
     assert thread.daemon
+    assert not stood_by
     served.set()
     thread.join()
+    assert stood_by
 
 
 @pytest.mark.browser

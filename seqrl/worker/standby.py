@@ -1,0 +1,54 @@
+"""Wait for a job with everything imported: ``python -m seqrl.worker.standby DOOR``, started by `seqrl.jobs.standby`."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from contextlib import suppress
+from importlib import import_module
+
+from seqrl.jobs.standby import DESCRIPTORS, HEAD_BYTES, KINDS
+from seqrl.worker.__main__ import MODULES, main
+
+_MEANWHILE = ("seqrl.checkpoints", "seqrl.evaluation", "seqrl.rendering", "seqrl.planning")
+"""What these jobs import when they have begun."""
+
+
+def wait(door: socket.socket) -> int:
+    """Import, and carry out the job that is handed in.
+
+    Returns:
+        The job's exit code; 0 without a job.
+    """
+    for module in (*_MEANWHILE, *(MODULES[kind].partition(":")[0] for kind in sorted(KINDS))):
+        with suppress(Exception):  # the job that needs it will say so
+            import_module(module)
+    with door:
+        head, descriptors, _, _ = socket.recv_fds(door, HEAD_BYTES, DESCRIPTORS)
+        if not head:
+            return 0  # the server has ended
+        job = json.loads(_read(door, int.from_bytes(head, "big")))
+    held, log = descriptors
+    for standard in (1, 2):
+        os.dup2(log, standard)
+    os.close(log)
+    os.chdir(job["folder"])
+    os.environ.clear()
+    os.environ.update(job["environment"])
+    return main([*job["arguments"], str(held)])
+
+
+def _read(door: socket.socket, size: int) -> bytes:
+    body = bytearray()
+    while len(body) < size:
+        part = door.recv(size - len(body))
+        if not part:
+            raise EOFError("the job was not handed in as a whole")
+        body += part
+    return bytes(body)
+
+
+if __name__ == "__main__":
+    sys.exit(wait(socket.socket(fileno=int(sys.argv[1]))))
