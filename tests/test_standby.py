@@ -30,9 +30,8 @@ def trained(tiny):
 def waiting(monkeypatch):
     """The process that stands by; the next one comes soon."""
     monkeypatch.setattr(standby, "_REST_S", 0.2)
-    standby.keep_one()
-    (process,) = standby._waiting
-    yield process
+    standby.keep()
+    yield standby._waiting["models"]
     standby.dismiss()
 
 
@@ -49,25 +48,26 @@ def test_it_does_the_next_job_and_another_follows(trained, waiting):
     assert (job.state, job.pid, job.token) == ("succeeded", waiting.process.pid, waiting.token)
     assert len(trained.sweep_episodes("sweep")) == 8
     assert "succeeded" in (trained.job_folder(job.id) / LOG_NAME).read_text()
-    (following,) = until(lambda: standby._waiting, timeout_s=20)
+    following = until(lambda: standby._waiting.get("models"), timeout_s=20)
     assert following.token != waiting.token
+    films = standby._waiting["films"]
     render = RenderJob(spec=RenderSpec(sweep="sweep", episode_id=0))
     job = finished(trained, jobs.submit(trained, render, LocalBackend()).id)
-    assert (job.state, job.pid) == ("succeeded", following.process.pid)
+    assert (job.state, job.pid) == ("succeeded", films.process.pid)
 
 
 def test_the_job_has_the_environment_the_folder_and_the_log_of_who_handed_it_in(tmp_path):
     text = (
         "import os, socket, sys; from seqrl.worker import standby;"
         " standby.main = lambda arguments: print(*arguments[:2], os.getcwd(), dict(os.environ), flush=True);"
-        " standby.wait(socket.socket(fileno=int(sys.argv[1])))"
+        " standby.wait('films', socket.socket(fileno=int(sys.argv[1])))"
     )
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen([sys.executable, "-c", text, str(theirs.fileno())], pass_fds=(theirs.fileno(),))
     given = {"COLOUR": "green", "LONG": "x" * 100_000}
     with open(tmp_path / "log", "wb") as log, open(tmp_path / "lock", "wb") as lock:
-        standby.Standby("token", process, ours).begin(
+        standby.Standby("films", "token", process, ours).begin(
             ["home", "7"], held=lock.fileno(), log=log.fileno(), folder=tmp_path, environment=given
         )
     assert process.wait(timeout=60) is not None
@@ -101,7 +101,7 @@ def test_a_job_for_which_there_is_no_room_leaves_it_waiting(trained, waiting):
     queued = trained.add_job(sweep("later"), "later")
     assert not LocalBackend().start(trained, trained.job(queued), 1, lambda: None)
     time.sleep(2 * standby._REST_S)
-    assert standby._waiting == [waiting]
+    assert standby._waiting["models"] == waiting
     trained.transition(busy, ["running"], "cancelled")
     trained.transition(queued, ["queued"], "cancelled")
 
@@ -110,31 +110,32 @@ def test_trainings_and_other_commands_do_not_take_it(trained, waiting):
     job = finished(trained, jobs.submit(trained, train_job("own", steps=1), LocalBackend()).id)
     assert (job.state, job.pid != waiting.process.pid) == ("succeeded", True)
     assert not LocalBackend((sys.executable, "-c", "pass")).uses_standby
-    assert standby._waiting == [waiting]
+    assert standby._waiting["models"] == waiting
 
 
-def test_it_ends_with_its_server(home):
+def test_they_end_with_their_server(home):
     text = (
-        "import os, time; from seqrl.jobs import standby; standby.keep_one();"
-        " print(standby._waiting[0].process.pid, flush=True); time.sleep(60)"
+        "import os, time; from seqrl.jobs import standby; standby.keep();"
+        " print(*(one.process.pid for one in standby._waiting.values()), flush=True); time.sleep(60)"
     )
     server = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True)
-    pid = int(server.stdout.readline())
-    assert Process(pid).environ()[TOKEN_VARIABLE]
+    pids = [int(pid) for pid in server.stdout.readline().split()]
+    assert len({Process(pid).environ()[TOKEN_VARIABLE] for pid in pids}) == 2
     server.kill()
     server.wait()
-    until(lambda: not is_alive(pid), timeout_s=30)
+    until(lambda: not any(is_alive(pid) for pid in pids), timeout_s=30)
 
 
 def test_one_that_comes_back_after_another_followed_is_ended(trained, waiting):
-    taken = standby.take()
+    taken = standby.take("sweep_rtg")
     assert taken == waiting
-    (following,) = until(lambda: standby._waiting, timeout_s=20)
+    standby.follow("sweep_rtg")
+    following = until(lambda: standby._waiting.get("models"), timeout_s=20)
     standby.give_back(taken)
-    assert standby._waiting == [following]
+    assert standby._waiting["models"] == following
     assert taken.process.poll() is not None
 
 
 def test_none_is_kept_unless_asked_for(trained):
-    assert standby.take() is None
-    assert standby._waiting == []
+    assert standby.take("sweep_rtg") is None
+    assert not standby._waiting

@@ -85,7 +85,7 @@ def progress(job_id: int, key: str, *, on_end: Callable[[JobRow], None] | None =
         _ended(job, key)
         return
 
-    @st.fragment(run_every=0.7)
+    @st.fragment(run_every=0.35 if job.watched else 0.7)
     @problems()
     def live() -> None:
         store = open_store()

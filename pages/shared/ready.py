@@ -16,7 +16,7 @@ log = logging.getLogger("seqrl.pages")
 PARTS = ("charts", "jobs", "tour", "episode_view", "lessons.table")
 """Of `pages.shared`, beside `opening`: what app.py and Home import, and with it most of what any page does."""
 
-STANDBY_AFTER_S = 10.0
+STANDBY_AFTER_S = 3.0
 """The first page is drawn by then; nobody can want a job before."""
 
 
@@ -50,12 +50,12 @@ def make_ready() -> None:
 
 
 def stand_by() -> None:
-    """Have a process wait for the first job that is wanted at once, where jobs are processes of this machine."""
+    """Have processes wait for the first jobs that are wanted at once, where jobs are processes of this machine."""
     from pages.shared.frame import open_store
     from seqrl.jobs import choice, standby
 
     try:
         if choice(open_store()).backend == "local":
-            standby.keep_one()
+            standby.keep()
     except (sqlite3.Error, ValueError, OSError) as error:
         log.info("no process stands by for jobs: %s", error)

@@ -89,7 +89,7 @@ class LocalBackend:
         if held is None:
             return False
         try:
-            waiting = standby.take() if self.uses_standby and job.kind in standby.KINDS else None
+            waiting = standby.take(job.kind) if self.uses_standby else None
             claimed = store.claim(job.id, limit, token=waiting.token if waiting else secrets.token_hex(16))
             if claimed is None:
                 if waiting:
@@ -99,7 +99,8 @@ class LocalBackend:
         finally:
             self.release(held)
         if process is not None:
-            threading.Thread(target=_reap, args=(process, on_exit), daemon=True, name=f"job {job.id}").start()
+            ended = (process, job.kind, on_exit)
+            threading.Thread(target=_reap, args=ended, daemon=True, name=f"job {job.id}").start()
         return True
 
     def launch(
@@ -221,6 +222,7 @@ def _note_identity(store: Store, job: JobRow, pid: int) -> None:
         store.set_job(job.id, job.attempt, pid=pid, process_started=identity.started, boot_id=identity.boot_id)
 
 
-def _reap(process: subprocess.Popen[bytes], on_exit: Callable[[], None]) -> None:
+def _reap(process: subprocess.Popen[bytes], kind: str, on_exit: Callable[[], None]) -> None:
     process.wait()
     on_exit()
+    standby.follow(kind)

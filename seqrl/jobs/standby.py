@@ -1,7 +1,8 @@
-"""A worker process that is there before its job: it has imported what jobs need, which takes longer than a short job.
+"""Worker processes that are there before their jobs: they have imported what takes longer than a short job does.
 
-A server keeps one (`keep_one`), and its `LocalBackend` gives it the next job of `KINDS`. The process carries from its
-start the token that its job will be claimed with, and ends when its server does, unless it has begun a job by then.
+A server keeps two (`keep`), one for films and one for models, and its `LocalBackend` gives them the next job of theirs.
+Such a process carries from its start the token that its job will be claimed with, and ends when its server does, unless
+it has begun a job by then.
 """
 
 from __future__ import annotations
@@ -15,31 +16,44 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from seqrl.jobs.environment import COMPUTING, python_path
 from seqrl.jobs.process import TOKEN_VARIABLE
 
-KINDS = frozenset({"sweep_rtg", "sweep_beam", "sweep_schedule", "render", "open_loop"})
-"""Jobs that somebody waits for. Trainings need an environment from the start, foreign files a process of their own."""
+Group = Literal["films", "models"]
+
+GROUPS: dict[str, Group] = {
+    "render": "films",
+    "sweep_rtg": "models",
+    "sweep_beam": "models",
+    "sweep_schedule": "models",
+    "open_loop": "models",
+}
+"""Kind of job that somebody waits for → what its process imports; films need no torch.
+
+Trainings need an environment from the start, foreign files a process of their own.
+"""
 
 HEAD_BYTES = 8
 DESCRIPTORS = 2
 """Handed in with a job: its lock and its log."""
 
-_REST_S = 5.0
-"""After one was taken; its job goes first."""
+_REST_S, _LONGEST_REST_S = 1.0, 15.0
+"""After a job, and after one began: a short one does not share the processors with the start of another worker."""
 
 
 class Standby(NamedTuple):
     """A process that waits for a job.
 
     Attributes:
+        group: what it has imported.
         token: what its job has to be claimed with.
         process: to be waited for by whoever gave it a job.
         door: where the job is handed in.
     """
 
+    group: Group
     token: str
     process: subprocess.Popen[bytes]
     door: socket.socket
@@ -73,34 +87,39 @@ class Standby(NamedTuple):
 
 
 _lock = threading.Lock()
-_waiting: list[Standby] = []
+_waiting: dict[Group, Standby] = {}
 _kept = False
 
 
-def keep_one() -> None:
-    """Have one process stand by from now on, as long as this one lives."""
+def keep() -> None:
+    """Have a process of each group stand by from now on, as long as this one lives."""
     global _kept
-    with _lock:
-        _kept = True
-        if not _waiting:
-            _waiting.append(_spawn())
+    _kept = True
+    for group in dict.fromkeys(GROUPS.values()):
+        _replace(group)
 
 
-def take() -> Standby | None:
-    """The process that stands by, if there is one; another will follow."""
+def take(kind: str) -> Standby | None:
+    """The process that stands by for a kind of job, if there is one; another follows, sooner if `follow` is called."""
     with _lock:
-        if not _waiting:
-            return None
-        taken = _waiting.pop()
-    _follow(_REST_S)
+        taken = _waiting.pop(GROUPS[kind], None) if kind in GROUPS else None
+    if taken is None:
+        return None
+    _later(_LONGEST_REST_S, taken.group)
     return taken if taken.process.poll() is None else None
+
+
+def follow(kind: str) -> None:
+    """Have another process stand by: a job of this kind has ended."""
+    if _kept and kind in GROUPS:
+        _later(_REST_S, GROUPS[kind])
 
 
 def give_back(standby: Standby) -> None:
     """Let a process that was taken wait on: its job was not to be had."""
     with _lock:
-        if _kept and not _waiting:
-            _waiting.append(standby)
+        if _kept and standby.group not in _waiting:
+            _waiting[standby.group] = standby
             return
     standby.end()
 
@@ -110,30 +129,31 @@ def dismiss() -> None:
     global _kept
     with _lock:
         _kept = False
-        while _waiting:
-            _waiting.pop().end()
+        for standby in _waiting.values():
+            standby.end()
+        _waiting.clear()
 
 
-def _follow(seconds: float) -> None:
-    timer = threading.Timer(seconds, _replace)
+def _later(seconds: float, group: Group) -> None:
+    timer = threading.Timer(seconds, _replace, (group,))
     timer.daemon = True
     timer.start()
 
 
-def _replace() -> None:
+def _replace(group: Group) -> None:
     with _lock:
-        if _kept and not _waiting:
-            _waiting.append(_spawn())
+        if _kept and group not in _waiting:
+            _waiting[group] = _spawn(group)
 
 
-def _spawn() -> Standby:
+def _spawn(group: Group) -> Standby:
     """A new one; it prints nowhere until it has a job."""
     ours, theirs = socket.socketpair()
     token = secrets.token_hex(16)
     own = {"PYTHONPATH": python_path(os.environ), "PYTHONUNBUFFERED": "1", TOKEN_VARIABLE: token}
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "seqrl.worker.standby", str(theirs.fileno())],
+            [sys.executable, "-P", "-m", "seqrl.worker.standby", group, str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -141,4 +161,4 @@ def _spawn() -> Standby:
             start_new_session=True,
             env=os.environ | COMPUTING | own,
         )
-    return Standby(token, process, ours)
+    return Standby(group, token, process, ours)

@@ -1,4 +1,6 @@
-"""A figure while it is drawn: plain properties, which plotly checks a property when it is set, and looks through all annotations and shapes at every further one. Drawing four
+"""A figure while it is drawn: plain properties, which plotly checks once, when the figure is made of them.
+
+plotly checks a property when it is set, and looks through all annotations and shapes at every further one. Drawing four
 runs of a sweep took 60 ms that way, and takes 22 ms with all of it checked at the end.
 """
 

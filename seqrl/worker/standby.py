@@ -1,4 +1,4 @@
-"""Wait for a job with everything imported: ``python -m seqrl.worker.standby DOOR``, started by `seqrl.jobs.standby`."""
+"""Import, and wait for a job: ``python -m seqrl.worker.standby GROUP DOOR``, started by `seqrl.jobs.standby`."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ import socket
 import sys
 from contextlib import suppress
 from importlib import import_module
+from typing import cast
 
-from seqrl.jobs.standby import DESCRIPTORS, HEAD_BYTES, KINDS
+from seqrl.jobs.standby import DESCRIPTORS, GROUPS, HEAD_BYTES, Group
 from seqrl.worker.__main__ import MODULES, main
 
-_MEANWHILE = ("seqrl.checkpoints", "seqrl.evaluation", "seqrl.rendering", "seqrl.planning")
+_MEANWHILE: dict[Group, tuple[str, ...]] = {
+    "films": ("seqrl.rendering", "pygame", "imageio_ffmpeg", "PIL.Image"),
+    "models": ("seqrl.checkpoints", "seqrl.evaluation", "seqrl.planning"),
+}
 """What these jobs import when they have begun."""
 
 
-def wait(door: socket.socket) -> int:
+def wait(group: Group, door: socket.socket) -> int:
     """Import, and carry out the job that is handed in.
 
     Returns:
         The job's exit code; 0 without a job.
     """
-    for module in (*_MEANWHILE, *(MODULES[kind].partition(":")[0] for kind in sorted(KINDS))):
+    own = sorted({MODULES[kind].partition(":")[0] for kind in GROUPS if GROUPS[kind] == group})
+    for module in (*_MEANWHILE[group], *own):
         with suppress(Exception):  # the job that needs it will say so
             import_module(module)
     with door:
@@ -51,4 +56,4 @@ def _read(door: socket.socket, size: int) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(wait(socket.socket(fileno=int(sys.argv[1]))))
+    sys.exit(wait(cast(Group, sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))))
