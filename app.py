@@ -12,7 +12,7 @@ if __name__ != "__main__":
     app = st.App(__file__, lifespan=making_ready, routes=[library_route(st.get_option("server.baseUrlPath"))])
 else:
     from pages.shared.charts import load_library
-    from pages.shared.frame import ICON, dress, presentation_switch, problems
+    from pages.shared.frame import ICON, drawn_whole, dress, presentation_switch, problems
     from pages.shared.jobs import sidebar_status
     from pages.shared.places import place_choice
     from pages.shared.tour import banner
@@ -48,4 +48,5 @@ else:
         sidebar_status()
         presentation_switch()
         banner()
-        page.run()
+        with drawn_whole():
+            page.run()

@@ -20,11 +20,21 @@ _FRESH = ("--no-first-run", "--disable-component-update", "--disable-extensions"
 _SETTLED_S = 3.0
 _PATIENCE_MS = 40_000
 _POLL_S = 0.02
+_LOOK_MS = 20
+"""Between looks at a condition: to look before every frame makes the browser draw them all, half a processor's work."""
 
-# What conditions are made of, and the moment of the last press, taken before anything of the page hears of it.
+
+# What conditions are made of, and the moment of the last press, taken before anything of the page hears of it. Roots of
+# shadows are noted when they are made, since to look for them all takes longer than a frame.
 _HELPERS = """
-window.everywhere = (selector, root = document) => [...root.querySelectorAll(selector), ...[
-  ...root.querySelectorAll('*')].flatMap(host => host.shadowRoot ? everywhere(selector, host.shadowRoot) : [])];
+const shadows = new Set(), attachShadow = Element.prototype.attachShadow;
+Element.prototype.attachShadow = function (...given) {
+  const root = attachShadow.apply(this, given);
+  shadows.add(root);
+  return root;
+};
+window.everywhere = selector => [document, ...[...shadows].filter(root => root.host.isConnected)].flatMap(
+  root => [...root.querySelectorAll(selector)]);
 window.heading = text => document.querySelector('h1')?.innerText.trim() === text;
 window.resting = () => !!document.querySelector('[data-testid=stApp][data-test-script-state=notRunning]');
 window.described = text => [...document.querySelectorAll('.seqrl-chart')].some(
@@ -165,7 +175,7 @@ class Screen:
 
     def wait(self, condition: str) -> None:
         """Wait until a condition holds in the page."""
-        self.page.wait_for_function(f"() => !!({condition})", polling="raf")
+        self.page.wait_for_function(f"() => !!({condition})", polling=_LOOK_MS)
 
     def settle(self) -> None:
         """Wait until nothing is computed or drawn."""
@@ -174,7 +184,7 @@ class Screen:
             self.page.wait_for_timeout(300)
 
     def timed(self, act: Callable[[], object], condition: str, *, now: bool = False) -> float:
-        """Milliseconds from a press until a condition holds and its picture is painted.
+        """Milliseconds from a press until a condition is seen to hold, at most `_LOOK_MS` late.
 
         Args:
             act: presses a button or key of the page.
@@ -187,8 +197,8 @@ class Screen:
         return self.since(condition)
 
     def since(self, condition: str) -> float:
-        """Milliseconds from the last press until a condition holds and its picture is painted."""
+        """Milliseconds from the last press until a condition is seen to hold."""
         waited = self.page.wait_for_function(
-            f"() => ({condition}) ? performance.now() - window.pressed : false", polling="raf"
+            f"() => ({condition}) ? performance.now() - window.pressed : false", polling=_LOOK_MS
         )
         return float(waited.json_value())

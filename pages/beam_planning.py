@@ -19,6 +19,7 @@ from pages.shared.frame import (
     own_first,
     presenting,
     problems,
+    redraw,
     start_with,
     style,
     two_columns,
@@ -34,6 +35,8 @@ from seqrl.plots.format import duration
 from seqrl.store import ACTIVE_STATES, NotFound
 
 CELL = ("run", "width", "horizon")
+
+_PICTURE = "beam.picture"
 
 heading("Beam planning", "What does it buy to imagine several futures before every step, and what does it cost?")
 store = open_store()
@@ -66,12 +69,11 @@ if not known:
     archived_sweeps(store, "sweep_beam")
     st.stop()
 
-
 start_with("beams", newest(known), known)
 with controls().container(horizontal=True, vertical_alignment="bottom"):
     name = st.selectbox("Sweep", known, index=None, key="beams", bind="query-params", width=300) or known[0]
     sweep = store.sweep(name)
-    show_episodes = st.toggle("Single episodes", True, key="beam.dots", bind="query-params")
+    st.toggle("Single episodes", True, key="beam.dots", bind="query-params", on_change=redraw, args=(_PICTURE,))
     if runs:
         form_button("beam.form", "New sweep")
 growing = sweep.state in ACTIVE_STATES
@@ -108,8 +110,7 @@ def choose(point: object) -> None:
         st.session_state["beam.point"] = beam_cell_name(row["run"], row["width"], row["horizon"])
         st.session_state["beam.episode"] = str(point)
     st.session_state["beam.clicked"] = st.session_state.get("beam.episode")
-    if growing:
-        st.rerun()  # the whole page: the episode is drawn beside the chart's fragment
+    st.rerun()  # the whole page: the episode is drawn beside the chart's fragment
 
 
 def recorded_first(episodes: pd.DataFrame) -> int:
@@ -132,12 +133,12 @@ with chart_side:
     def picture() -> None:
         """The part that grows while the sweep runs."""
         episodes = store.sweep_episodes(name)
-        kinds = dict.fromkeys(sweep.spec.runs, "tt")
+        kinds, table = dict.fromkeys(sweep.spec.runs, "tt"), summary(episodes)
         info = plots.beam_sweep_info(
-            summary(episodes),
+            table,
             kinds=kinds,
             labels=labels(kinds),
-            episodes=episodes if show_episodes and len(episodes) else None,
+            episodes=episodes if st.session_state["beam.dots"] and len(episodes) else None,
             references=reference(),
         )
         chart(
@@ -145,12 +146,11 @@ with chart_side:
             f"beam-{name}",
             "Return and time per decision against beam width",
             plots.sentence(info),
-            table=summary(episodes),
+            table=table,
             on_click=choose,
         )
 
-    # A fragment only while it grows: in a fragment, what a click chooses would not reach the address.
-    (st.fragment(picture, run_every=1) if growing else picture)()
+    st.fragment(picture, run_every=1 if growing else None, key=_PICTURE)()
 
 episodes = store.sweep_episodes(name)
 cells = cell_names(sweep.kind, episodes)

@@ -21,6 +21,7 @@ from pages.shared.frame import (
     own_first,
     presenting,
     problems,
+    redraw,
     start_with,
     style,
     two_columns,
@@ -46,6 +47,8 @@ from seqrl.calibration import success
 from seqrl.plots.format import count, number
 from seqrl.plots.template import PALETTES
 from seqrl.store import ACTIVE_STATES, SweepRow
+
+_PICTURE = "rtg.picture"
 
 heading("RTG sweep", "Ask a model for a return, low or high: does it deliver what it was asked for?")
 store = open_store()
@@ -81,7 +84,6 @@ if not known:
     archived_sweeps(store, "sweep_rtg")
     st.stop()
 
-
 first = newest(known)
 if first.startswith("demo/"):  # the one that compares most kinds of model
     kinds = {row.name: row.spec.model.kind for row in trained}
@@ -104,9 +106,8 @@ with controls().container(horizontal=True, vertical_alignment="bottom"):
             bind="query-params",
         )
         by_goal = axis == "Goal"
-    scale, show_episodes = "Raw", False
     if not by_goal:
-        scale = st.segmented_control(
+        st.segmented_control(
             "Scale",
             ["Raw", "Normalised"],
             default="Raw",
@@ -117,8 +118,10 @@ with controls().container(horizontal=True, vertical_alignment="bottom"):
             else "Nothing is known to compare the reward with.",
             key="scale",
             bind="query-params",
+            on_change=redraw,
+            args=(_PICTURE,),
         )
-        show_episodes = st.toggle("Single episodes", True, key="dots", bind="query-params")
+        st.toggle("Single episodes", True, key="dots", bind="query-params", on_change=redraw, args=(_PICTURE,))
     if runs:
         form_button("form", "New sweep")
 growing = sweep.state in ACTIVE_STATES
@@ -138,8 +141,7 @@ def choose(point: object) -> None:
         row = episodes[episodes["episode_id"] == point].iloc[0]
         st.session_state["point"] = point_name(row["run"], row["decoding"], row["target"])
         st.session_state["episode"] = str(point)
-    if growing:
-        st.rerun()  # the whole page: the episode is drawn beside the chart's fragment
+    st.rerun()  # the whole page: the episode is drawn beside the chart's fragment
 
 
 def start_with_an_episode(data: Measured) -> None:
@@ -159,11 +161,12 @@ def start_with_an_episode(data: Measured) -> None:
 
 def draw(row: SweepRow, data: Measured) -> None:
     """The chart, its sentence and what can be taken away."""
+    scale = bound("scale") or "Raw"
     info = plots.rtg_sweep_info(
         data.points,
         kinds=data.kinds,
         labels=labels(data.kinds),
-        episodes=data.episodes if show_episodes else None,
+        episodes=data.episodes if st.session_state["dots"] else None,
         dataset_returns=dataset_returns(store, row),
         reference_returns=reference[0] if reference and scale == "Normalised" else None,
     )
@@ -204,7 +207,7 @@ def draw_goals(row: SweepRow, data: Measured) -> None:
 def mark_chosen(figure: go.Figure, data: Measured) -> None:
     """A ring around the point whose episodes are listed."""
     cells = data.points[point_names(data.points) == bound("point")]
-    if len(cells) and pd.notna(cells["target"].iloc[0]) and not (reference and scale == "Normalised"):
+    if len(cells) and pd.notna(cells["target"].iloc[0]) and not (reference and bound("scale") == "Normalised"):
         ink = PALETTES[style()[0]].ink
         figure.add_scatter(
             x=cells["target"],
@@ -253,8 +256,7 @@ with chart_side:
                 alt="How far achieved is from asked, for each model and decoding",
             )
 
-    # A fragment only while it grows: in a fragment, what a click chooses would not reach the address.
-    (st.fragment(picture, run_every=1) if growing else picture)()
+    st.fragment(picture, run_every=1 if growing else None, key=_PICTURE)()
 
 data = measured(sweep)
 names_of_points = point_names(data.episodes)

@@ -27,6 +27,7 @@ from seqrl.store.database import DISK_FULL, describe
 log = logging.getLogger("seqrl.pages")
 
 _PARCEL = "go"
+_WHOLE = "page.whole"
 
 Query = Mapping[str, str | Sequence[str]]
 """The state of a page as its address has it; several values for a widget that takes several."""
@@ -143,6 +144,23 @@ def presentation_switch() -> None:
         help="Large type, controls folded away; also ?present=1 in the address.",
         shortcut="Esc" if on else None,
     )
+
+
+@contextmanager
+def drawn_whole() -> Iterator[None]:
+    """Know of a page whether all of it was drawn, which `redraw` asks for."""
+    st.session_state[_WHOLE] = False
+    yield
+    st.session_state[_WHOLE] = True
+
+
+def redraw(*fragments: str) -> None:
+    """Draw these fragments anew, and the rest of the page not; for callbacks of what changes nothing else.
+
+    A page that was still being drawn when a control was used is drawn as a whole.
+    """
+    if st.session_state.get(_WHOLE):
+        st.rerun(list(fragments))
 
 
 def start_with(key: str, value: str | list[str], known: Sequence[str] = ()) -> None:

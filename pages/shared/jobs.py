@@ -192,8 +192,9 @@ def device_line() -> str:
 def sidebar_status() -> None:
     """The status line of every page: what computes, what runs, and the way into presentation mode."""
     jobs.reconcile(open_store())
+    busy = bool(open_store().jobs(states=ACTIVE_STATES))
 
-    @st.fragment(run_every=5)
+    @st.fragment(run_every=5 if busy else 15)
     @problems()
     def live() -> None:
         store = open_store()

@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.shared.episode_choice import write_link
 from pages.shared.episode_view import clip, downloads, episode_title, trace
-from pages.shared.frame import open_store, presenting, problems, sentence, two_columns
+from pages.shared.frame import open_store, presenting, problems, redraw, sentence, two_columns
 from pages.shared.jobs import progress, submit
 from pages.shared.lab_answers import answers
 from pages.shared.lab_player import step_through
@@ -50,9 +50,6 @@ def drawn(sweep: SweepRow, rows: Sequence[pd.Series], *, at_once: bool) -> bool:
 _SAID, _ANSWERS, _PLAYED = "lab.said", "lab.answers", "lab.played.out"
 """The fragments that a step draws anew; the player keeps its frames."""
 
-_WHOLE = "lab.drawn.to.its.end"
-"""Whether the page was drawn to its end, so that its fragments are there."""
-
 
 def lab(sweep: SweepRow, rows: Sequence[pd.Series], go: Callable[[int], None]) -> None:
     """The episodes in step; beside or below them what the model does at the chosen step.
@@ -62,7 +59,6 @@ def lab(sweep: SweepRow, rows: Sequence[pd.Series], go: Callable[[int], None]) -
         rows: of its episode table, one to three.
         go: opens the next (+1) or previous (−1) episode, before the page is drawn again.
     """
-    st.session_state[_WHOLE] = False
     film_side, side = two_columns() if len(rows) == 1 else (st.container(), st.container())
     with film_side:
         _player(sweep, rows, go)
@@ -75,7 +71,6 @@ def lab(sweep: SweepRow, rows: Sequence[pd.Series], go: Callable[[int], None]) -
     if not presenting():
         with film_side if len(rows) == 1 else st.container():
             _played(sweep, asked, rows)
-    st.session_state[_WHOLE] = True
 
 
 def chosen_step(rows: Sequence[pd.Series]) -> int:
@@ -88,8 +83,7 @@ def _player(sweep: SweepRow, rows: Sequence[pd.Series], go: Callable[[int], None
 
     def stepped(step: int) -> None:
         st.session_state["lab.step"] = step
-        if st.session_state.get(_WHOLE):  # else the page is still being drawn, and is drawn again as a whole
-            st.rerun([_SAID, _ANSWERS, *([] if presenting() else [_PLAYED])])
+        redraw(_SAID, _ANSWERS, *([] if presenting() else [_PLAYED]))
 
     visit = f"{st.session_state.get('lab.visit', 0)}.{sweep.name}.{'.'.join(map(str, ids))}"
     if st.session_state.get("lab.shown") != visit:

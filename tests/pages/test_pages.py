@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from pages.shared.sweep_view import film, on_average, typical
 from pages.shared.token_tables import fitted, source, tokenizer_of
+from seqrl import plots
 from seqrl.config import BehaviourCloningSpec, OpenLoopJob, OpenLoopSpec, PolicySpec, SnapshotFacts
 from seqrl.config.sweeps import dataset_reference
 from seqrl.plots.format import number, percent
@@ -178,6 +179,36 @@ def test_archived_runs_can_be_restored(home):
     assert [row.name for row in store.runs()] == ["dt-poles"]
     app.button(key="restore.bc-poles").click().run()
     assert {row.name for row in store.runs()} == set(RUNS)
+
+
+@pytest.mark.parametrize(
+    ("page", "dots", "figure"), [("rtg_sweep", "dots", "rtg_sweep"), ("beam_planning", "beam.dots", "beam_sweep")]
+)
+def test_a_control_of_the_chart_draws_the_chart_alone(home, monkeypatch, page, dots, figure):
+    add_planner(fill(home))
+    whole, charts = [], []
+    draw = getattr(plots, figure)
+    monkeypatch.setattr("pages.shared.tour.banner", lambda: whole.append(page))
+    monkeypatch.setattr(plots, figure, lambda *given: charts.append(draw(*given)) or charts[-1])
+    app = open_page(page)
+    before = len(whole), len(charts)
+    app.toggle(key=dots).set_value(False).run()
+    assert not app.exception
+    assert (len(whole), len(charts)) == (before[0], before[1] + 1)
+    single = [trace.name for trace in charts[-1].data if "single" in str(trace.name)]
+    assert not single
+    assert any("single" in str(trace.name) for trace in charts[-2].data)
+
+
+def test_a_control_that_is_used_before_the_page_is_whole_draws_all_of_it(home, monkeypatch):
+    fill(home)
+    app = open_page("rtg_sweep")
+    app.session_state["page.whole"] = False
+    whole = []
+    monkeypatch.setattr("pages.shared.tour.banner", lambda: whole.append(True))
+    app.toggle(key="dots").set_value(False).run()
+    assert not app.exception
+    assert whole
 
 
 def test_a_sweep_form_refuses_targets_that_are_no_numbers(home):
