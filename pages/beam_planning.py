@@ -11,6 +11,7 @@ from pages.shared.exports import csv_button, json_button, report_button
 from pages.shared.frame import (
     controls,
     empty_state,
+    forget,
     form_button,
     form_is_open,
     heading,
@@ -157,6 +158,7 @@ cells = cell_names(sweep.kind, episodes)
 with episode_side:
     options = list(dict.fromkeys(cells))
     if not options:
+        forget("beam.point", "beam.episode")  # of the sweep that was shown before
         st.info("The first point appears when its episodes have ended.", icon=":material/hourglass_empty:")
         st.stop()
     start_with("beam.point", options[-1])

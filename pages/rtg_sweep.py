@@ -13,6 +13,7 @@ from pages.shared.frame import (
     bound,
     controls,
     empty_state,
+    forget,
     form_button,
     form_is_open,
     heading,
@@ -263,6 +264,7 @@ names_of_points = point_names(data.episodes)
 with episode_side:
     options = list(dict.fromkeys(names_of_points))
     if not options:
+        forget("point", "episode")  # of the sweep that was shown before
         st.info("The first point appears in a few seconds.", icon=":material/hourglass_empty:")
         st.stop()
     if sweep.state == "succeeded":

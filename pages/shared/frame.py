@@ -189,6 +189,13 @@ def choose(key: str, value: str | list[str]) -> None:
         st.query_params[key] = value
 
 
+def forget(*keys: str) -> None:
+    """Take out of the address what widgets said that are not drawn now, which cannot do so themselves."""
+    for key in keys:
+        with suppress(StreamlitAPIException, KeyError):
+            del st.query_params[key]
+
+
 def bound(key: str) -> str | None:
     """What a widget that is bound to the address will say, before it is drawn."""
     return st.session_state.get(key, st.query_params.get(key))
