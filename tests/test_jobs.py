@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
@@ -109,6 +111,13 @@ def test_cancel_lets_the_job_save(tiny):
     assert notes(tiny)[-1] == "nap-1 saved"
     with pytest.raises(ValueError, match="has cancelled already; there is nothing to cancel"):
         jobs.cancel(tiny, job_id, backend=BACKEND)
+
+
+def test_a_worker_lets_the_dashboard_go_first(tiny):
+    pid = tiny.job(begin(tiny, "nap-1")).pid
+    assert psutil.Process(pid).nice() == min(19, os.nice(0) + 10)
+    with suppress(FileNotFoundError):  # where sessions are groups of their own, only this counts between them
+        assert Path(f"/proc/{pid}/autogroup").read_text().endswith("nice 10\n")
 
 
 def test_a_job_that_just_starts_can_be_cancelled(tiny):

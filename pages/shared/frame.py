@@ -157,10 +157,11 @@ def drawn_whole() -> Iterator[None]:
 def redraw(*fragments: str) -> None:
     """Draw these fragments anew, and the rest of the page not; for callbacks of what changes nothing else.
 
-    A page that was still being drawn when a control was used is drawn as a whole.
+    A page that was still being drawn or being left when a control was used is drawn as a whole.
     """
     if st.session_state.get(_WHOLE):
-        st.rerun(list(fragments))
+        with suppress(StreamlitAPIException):  # no such fragment any more
+            st.rerun(list(fragments))
 
 
 def start_with(key: str, value: str | list[str], known: Sequence[str] = ()) -> None:

@@ -38,7 +38,8 @@ MODULES = {
     "export_run": "seqrl.worker.models:export_model",
     "open_loop": "seqrl.worker.models:open_loop",
 }
-_NICENESS = 5
+_NICENESS = 10
+_AUTOGROUP = Path("/proc/self/autogroup")
 
 
 def main(arguments: Sequence[str], backend: Backend | None = None) -> int:
@@ -68,6 +69,8 @@ def _prepare_process(folder: Path, held: int) -> None:
     os.register_at_fork(after_in_child=lambda: os.close(held))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(_NICENESS)
+    with suppress(OSError):  # where every session is a group of its own, as on desktops, only this counts between them
+        _AUTOGROUP.write_text(str(_NICENESS))
     with suppress(OSError):
         faulthandler.enable(open(folder / TRACE_NAME, "a"))  # it must stay open
 

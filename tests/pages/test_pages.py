@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from small_store import BEAMS, DATASET, PLANNER, RUNS, SWEEP, add_planner, add_run, fill
+from streamlit.errors import StreamlitAPIException
 from streamlit.testing.v1 import AppTest
 
 from pages.shared.sweep_view import film, on_average, typical
@@ -200,11 +201,19 @@ def test_a_control_of_the_chart_draws_the_chart_alone(home, monkeypatch, page, d
     assert any("single" in str(trace.name) for trace in charts[-2].data)
 
 
-def test_a_control_that_is_used_before_the_page_is_whole_draws_all_of_it(home, monkeypatch):
+def no_fragment(keys):
+    raise StreamlitAPIException(f"No fragment found for target {keys}.")
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_control_of_a_page_that_is_not_whole_or_left_draws_all_of_it(home, monkeypatch, gone):
     fill(home)
     app = open_page("rtg_sweep")
-    app.session_state["page.whole"] = False
     whole = []
+    if gone:
+        monkeypatch.setattr("pages.shared.frame.st.rerun", no_fragment)
+    else:
+        app.session_state["page.whole"] = False
     monkeypatch.setattr("pages.shared.tour.banner", lambda: whole.append(True))
     app.toggle(key="dots").set_value(False).run()
     assert not app.exception
