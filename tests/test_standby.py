@@ -133,7 +133,7 @@ def test_one_that_comes_back_after_another_followed_is_ended(trained, waiting):
     following = until(lambda: standby._waiting.get("models"), timeout_s=20)
     standby.give_back(taken)
     assert standby._waiting["models"] == following
-    assert taken.process.poll() is not None
+    until(lambda: taken.process.poll() is not None, timeout_s=20)
 
 
 def test_none_is_kept_unless_asked_for(trained):

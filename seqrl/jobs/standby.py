@@ -83,7 +83,7 @@ class Standby(NamedTuple):
     def end(self) -> None:
         """Let it end without a job."""
         self.door.close()
-        self.process.wait()
+        threading.Thread(target=self.process.wait, daemon=True).start()  # it may be importing still
 
 
 _lock = threading.Lock()

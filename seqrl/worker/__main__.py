@@ -68,11 +68,16 @@ def _prepare_process(folder: Path, held: int) -> None:
     os.set_inheritable(held, False)
     os.register_at_fork(after_in_child=lambda: os.close(held))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(_NICENESS)
-    with suppress(OSError):  # where every session is a group of its own, as on desktops, only this counts between them
-        _AUTOGROUP.write_text(str(_NICENESS))
+    yield_to_others()
     with suppress(OSError):
         faulthandler.enable(open(folder / TRACE_NAME, "a"))  # it must stay open
+
+
+def yield_to_others() -> None:
+    """Let the dashboard and whoever works at this machine go first."""
+    os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
+    with suppress(OSError):  # where every session is a group of its own, as on desktops, only this counts between them
+        _AUTOGROUP.write_text(str(_NICENESS))
 
 
 def _run(store: Store, job_id: int, held: int, backend: Backend | None) -> int:

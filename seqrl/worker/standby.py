@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import cast
 
 from seqrl.jobs.standby import DESCRIPTORS, GROUPS, HEAD_BYTES, Group
-from seqrl.worker.__main__ import MODULES, main
+from seqrl.worker.__main__ import MODULES, main, yield_to_others
 
 _MEANWHILE: dict[Group, tuple[str, ...]] = {
     "films": ("seqrl.rendering", "pygame", "imageio_ffmpeg", "PIL.Image"),
@@ -26,6 +26,7 @@ def wait(group: Group, door: socket.socket) -> int:
     Returns:
         The job's exit code; 0 without a job.
     """
+    yield_to_others()
     own = sorted({MODULES[kind].partition(":")[0] for kind in GROUPS if GROUPS[kind] == group})
     for module in (*_MEANWHILE[group], *own):
         with suppress(Exception):  # the job that needs it will say so
