@@ -11,7 +11,6 @@ from pages.shared.exports import csv_button, json_button, report_button
 from pages.shared.frame import (
     controls,
     empty_state,
-    forget,
     form_button,
     form_is_open,
     heading,
@@ -21,6 +20,7 @@ from pages.shared.frame import (
     presenting,
     problems,
     redraw,
+    start_among,
     start_with,
     style,
     two_columns,
@@ -128,18 +128,21 @@ def choose_episode() -> None:
 
 
 chart_side, episode_side = two_columns()
+episodes = store.sweep_episodes(name)
 with chart_side:
 
     @problems()
     def picture() -> None:
-        """The part that grows while the sweep runs."""
-        episodes = store.sweep_episodes(name)
-        kinds, table = dict.fromkeys(sweep.spec.runs, "tt"), summary(episodes)
+        """The part that grows while the sweep runs; with the first point the page around it changes, too."""
+        now = store.sweep_episodes(name)
+        if episodes.empty and len(now):
+            st.rerun()
+        kinds, table = dict.fromkeys(sweep.spec.runs, "tt"), summary(now)
         info = plots.beam_sweep_info(
             table,
             kinds=kinds,
             labels=labels(kinds),
-            episodes=episodes if st.session_state["beam.dots"] and len(episodes) else None,
+            episodes=now if st.session_state["beam.dots"] and len(now) else None,
             references=reference(),
         )
         chart(
@@ -153,15 +156,11 @@ with chart_side:
 
     st.fragment(picture, run_every=1 if growing else None, key=_PICTURE)()
 
-episodes = store.sweep_episodes(name)
 cells = cell_names(sweep.kind, episodes)
 with episode_side:
     options = list(dict.fromkeys(cells))
-    if not options:
-        forget("beam.point", "beam.episode")  # of the sweep that was shown before
-        st.info("The first point appears when its episodes have ended.", icon=":material/hourglass_empty:")
-        st.stop()
-    start_with("beam.point", options[-1])
+    if options:
+        start_among("beam.point", options, options[-1])
     left, right = st.columns([5, 2])
     point = left.selectbox(
         "Point",
@@ -171,14 +170,18 @@ with episode_side:
         key="beam.point",
         bind="query-params",
         on_change=choose_episode,
+        disabled=not options,
     )
     of_point = episodes[cells == point]
-    if len(of_point):
-        start_with("beam.episode", str(recorded_first(of_point)))
     ids = [str(identifier) for identifier in of_point["episode_id"]]
+    if ids:
+        start_among("beam.episode", ids, str(recorded_first(of_point)))
     episode = right.selectbox(
         "Episode", ids, index=None, placeholder="Choose", key="beam.episode", bind="query-params", disabled=not ids
     )
+    if not options:
+        st.info("The first point appears when its episodes have ended.", icon=":material/hourglass_empty:")
+        st.stop()
     if point is None or episode is None:
         st.info("**Click a point** or **a dot** to watch an episode and its plans.", icon=":material/ads_click:")
     else:

@@ -1,5 +1,7 @@
 """RTG sweep: ask a model for a return and see what it delivers; then watch the episode behind a point."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
@@ -11,9 +13,9 @@ from pages.shared.episode_view import episode_player
 from pages.shared.exports import csv_button, json_button, report_button
 from pages.shared.frame import (
     bound,
+    choose,
     controls,
     empty_state,
-    forget,
     form_button,
     form_is_open,
     heading,
@@ -23,6 +25,7 @@ from pages.shared.frame import (
     presenting,
     problems,
     redraw,
+    start_among,
     start_with,
     style,
     two_columns,
@@ -131,7 +134,7 @@ with st.container():  # always there, so that the chart below stays where it is
         progress(sweep.job_id, f"sweep.{sweep.name}")
 
 
-def choose(point: object) -> None:
+def choose_clicked(point: object) -> None:
     """A click on a mean chooses its point; a click on a dot chooses that episode."""
     episodes = store.sweep_episodes(name)
     if isinstance(point, list) and len(point) == 3:
@@ -145,19 +148,20 @@ def choose(point: object) -> None:
     st.rerun()  # the whole page: the episode is drawn beside the chart's fragment
 
 
-def start_with_an_episode(data: Measured) -> None:
+def start_with_an_episode(data: Measured, options: Sequence[str]) -> None:
     """Show an episode from the start: one whose video is there already, else only the middle point's table."""
     videos = filmed(sweep, data)
     asked = data.episodes[data.episodes["target"].notna()]
     if videos:
         chosen = asked[asked["episode_id"] == videos[sorted(videos)[len(videos) // 2]]].iloc[0]
-        start_with("point", point_name(chosen["run"], chosen["decoding"], chosen["target"]))
-        if bound("point") == point_name(chosen["run"], chosen["decoding"], chosen["target"]):
-            start_with("episode", str(chosen["episode_id"]))
+        first = point_name(chosen["run"], chosen["decoding"], chosen["target"])
+        anew = start_among("point", options, first)
+        if bound("point") == first:
+            (choose if anew else start_with)("episode", str(chosen["episode_id"]))
     elif len(asked):
-        first = asked.sort_values("decoding", ascending=False, kind="stable").iloc[0]
+        chosen = asked.sort_values("decoding", ascending=False, kind="stable").iloc[0]
         targets = sorted(asked["target"].unique())
-        start_with("point", point_name(first["run"], first["decoding"], targets[len(targets) // 2]))
+        start_among("point", options, point_name(chosen["run"], chosen["decoding"], targets[len(targets) // 2]))
 
 
 def draw(row: SweepRow, data: Measured) -> None:
@@ -179,7 +183,7 @@ def draw(row: SweepRow, data: Measured) -> None:
         "Achieved against target return",
         plots.sentence(info),
         table=data.points,
-        on_click=choose,
+        on_click=choose_clicked,
     )
     if luck := luck_of(store, row):
         st.info(f"**Why asking for more may bring less.** {luck}", icon=":material/casino:")
@@ -238,20 +242,23 @@ def calibration_table(data: Measured) -> pd.DataFrame:
 
 
 chart_side, episode_side = two_columns()
+data = measured(sweep)
 with chart_side:
 
     @problems()
     def picture() -> None:
-        """The part that grows while the sweep runs."""
+        """The part that grows while the sweep runs; with the first point the page around it changes, too."""
         row = store.sweep(name)
-        data = measured(row)
+        now = measured(row)
+        if data.episodes.empty and len(now.episodes):
+            st.rerun()
         if by_goal:
-            draw_goals(row, data)
+            draw_goals(row, now)
             return
-        draw(row, data)
-        if len(data.calibration):
+        draw(row, now)
+        if len(now.calibration):
             st.dataframe(
-                calibration_table(data),
+                calibration_table(now),
                 hide_index=True,
                 height="content",
                 alt="How far achieved is from asked, for each model and decoding",
@@ -259,16 +266,11 @@ with chart_side:
 
     st.fragment(picture, run_every=1 if growing else None, key=_PICTURE)()
 
-data = measured(sweep)
 names_of_points = point_names(data.episodes)
 with episode_side:
     options = list(dict.fromkeys(names_of_points))
-    if not options:
-        forget("point", "episode")  # of the sweep that was shown before
-        st.info("The first point appears in a few seconds.", icon=":material/hourglass_empty:")
-        st.stop()
-    if sweep.state == "succeeded":
-        start_with_an_episode(data)
+    if options and sweep.state == "succeeded":
+        start_with_an_episode(data, options)
     left, right = st.columns([5, 2])
     point = left.selectbox(
         "Point",
@@ -277,6 +279,7 @@ with episode_side:
         placeholder="Click a point or a dot in the chart",
         key="point",
         bind="query-params",
+        disabled=not options,
         help="Model, decoding, and the return it was asked for.",
     )
     of_point = data.episodes[names_of_points == point]
@@ -284,6 +287,9 @@ with episode_side:
     episode = right.selectbox(
         "Episode", ids, index=None, placeholder="Choose", key="episode", bind="query-params", disabled=not ids
     )
+    if not options:
+        st.info("The first point appears in a few seconds.", icon=":material/hourglass_empty:")
+        st.stop()
     if point is None:
         st.info(
             "**Click a point** to see the episodes behind it, or **a dot** to watch exactly that episode. The video "

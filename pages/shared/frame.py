@@ -183,18 +183,19 @@ def start_with(key: str, value: str | list[str], known: Sequence[str] = ()) -> N
         choose(key, value)
 
 
+def start_among(key: str, options: Sequence[str], value: str) -> bool:
+    """As `start_with`, for a list whose options come and go: where it says none of them, it starts; whether it did."""
+    starts = bound(key) not in options
+    if starts:
+        choose(key, value)
+    return starts
+
+
 def choose(key: str, value: str | list[str]) -> None:
     """Give a widget that is bound to the address a value before it is drawn."""
     st.session_state[key] = value
     with suppress(StreamlitAPIException):  # drawn before in this session: then the widget tells the address
         st.query_params[key] = value
-
-
-def forget(*keys: str) -> None:
-    """Take out of the address what widgets said that are not drawn now, which cannot do so themselves."""
-    for key in keys:
-        with suppress(StreamlitAPIException, KeyError):
-            del st.query_params[key]
 
 
 def bound(key: str) -> str | None:

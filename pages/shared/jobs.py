@@ -194,7 +194,7 @@ def sidebar_status() -> None:
     jobs.reconcile(open_store())
     busy = bool(open_store().jobs(states=ACTIVE_STATES))
 
-    @st.fragment(run_every=10 if busy else 30)
+    @st.fragment(run_every=5 if busy else 10)
     @problems()
     def live() -> None:
         store = open_store()

@@ -74,6 +74,9 @@ class LocalBackend:
     Args:
         command: what carries a job out, given home, job and lock as further arguments.
         variables: the environment that its process begins with; that of this process by default.
+
+    Attributes:
+        uses_standby: whether its jobs can be carried out by a process that stands by, which has neither of these.
     """
 
     def __init__(self, command: Sequence[str] = WORKER_COMMAND, variables: Mapping[str, str] | None = None) -> None:

@@ -100,13 +100,12 @@ def keep() -> None:
 
 
 def take(kind: str) -> Standby | None:
-    """The process that stands by for a kind of job, if there is one; another follows, sooner if `follow` is called."""
+    """The process that stands by for a kind of job, if one does; another follows, sooner if `follow` is called."""
     with _lock:
         taken = _waiting.pop(GROUPS[kind], None) if kind in GROUPS else None
-    if taken is None:
-        return None
-    _later(_LONGEST_REST_S, taken.group)
-    return taken if taken.process.poll() is None else None
+    if taken is not None:
+        _later(_LONGEST_REST_S, taken.group)
+    return taken
 
 
 def follow(kind: str) -> None:

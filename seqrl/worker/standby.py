@@ -35,7 +35,8 @@ def wait(group: Group, door: socket.socket) -> int:
         head, descriptors, _, _ = socket.recv_fds(door, HEAD_BYTES, DESCRIPTORS)
         if not head:
             return 0  # the server has ended
-        job = json.loads(_read(door, int.from_bytes(head, "big")))
+        with door.makefile("rb") as rest:
+            job = json.loads(rest.read(int.from_bytes(head, "big")))
     held, log = descriptors
     for standard in (1, 2):
         os.dup2(log, standard)
@@ -44,16 +45,6 @@ def wait(group: Group, door: socket.socket) -> int:
     os.environ.clear()
     os.environ.update(job["environment"])
     return main([*job["arguments"], str(held)])
-
-
-def _read(door: socket.socket, size: int) -> bytes:
-    body = bytearray()
-    while len(body) < size:
-        part = door.recv(size - len(body))
-        if not part:
-            raise EOFError("the job was not handed in as a whole")
-        body += part
-    return bytes(body)
 
 
 if __name__ == "__main__":

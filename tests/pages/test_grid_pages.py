@@ -3,8 +3,8 @@
 import dataclasses
 
 import pytest
+from in_app import open_page
 from small_store import DATASET, fill, play
-from test_pages import open_page
 
 from pages.shared.grid_view import more_query
 from seqrl import grids, jobs

@@ -3,12 +3,13 @@
 import re
 
 import pytest
-from browsing import SLOW_MS, drawn, fill_number, finish, visit
+from browsing import SLOW_MS, choose_option, drawn, fill_number, finish, visit
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from playwright.sync_api import expect
 
 from seqrl.config import (
+    BeamSweepSpec,
     BehaviourSpec,
     DatasetJob,
     DatasetSpec,
@@ -179,3 +180,24 @@ def test_a_sweep_grows_and_a_click_on_a_point_plays_its_episode(page, server, pr
         expect(other.get_by_role("combobox", name=label, exact=True)).to_have_value(shown)
     other.locator("video").first.wait_for()
     fresh.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "shown", "spec"),
+    [
+        ("rtg_sweep", "point", "^demo.rtg$", ReturnSweepSpec(name="asks-later", runs=("small-dt",), targets=(30.0,))),
+        ("beam_planning", "beam.point", "^demo.beam$", BeamSweepSpec(name="plans-later", runs=("demo/tt",))),
+    ],
+)
+def test_the_point_of_another_sweep_leaves_the_address(page, server, prepared, path, key, shown, spec):
+    waiting = spec.model_copy(update={"name": prepared.free_name("sweeps", spec.name)})
+    prepared.add_sweep(waiting, kind="sweep_rtg" if path == "rtg_sweep" else "sweep_beam")
+    try:
+        visit(page, server, path)
+        choose_option(page, "Sweep", re.compile(shown))
+        page.wait_for_url(re.compile(rf"[?&]{re.escape(key)}="))
+        choose_option(page, "Sweep", waiting.name)
+        page.wait_for_url(lambda address: f"{key}=" not in address)
+        page.get_by_text("The first point appears").wait_for()
+    finally:
+        prepared.archive_sweep(waiting.name)

@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 import pytest
+from in_app import folds, open_page
 from small_store import BEAMS, RUNS, SCHEDULES, SWEEP, add_planner, add_schedules, fill
-from test_pages import folds, open_page
 
 from pages.shared.strips import numbers, strips_of
 from seqrl.checkpoints import Checkpoint, save_checkpoint

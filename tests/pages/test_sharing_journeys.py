@@ -8,6 +8,7 @@ import zipfile
 import pandas as pd
 import pytest
 from browsing import at_rest, drawn, visit
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from playwright.sync_api import expect
 
 from seqrl.checkpoints import load_model
@@ -29,6 +30,15 @@ PAGES = {
     "open_loop": "Open loop",
 }
 LESSONS = 11
+TOO_WIDE = """() => {
+    const main = document.querySelector('[data-testid="stMain"]')
+    const edge = main.getBoundingClientRect().left + main.clientWidth
+    if (main.scrollWidth <= main.clientWidth && document.documentElement.scrollWidth <= window.innerWidth) return ''
+    const over = [...document.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > edge + 0.5)
+    const name = e => `${e.tagName} ${e.className.baseVal ?? e.className} to ${e.getBoundingClientRect().right}`
+    return `${main.scrollWidth} of ${main.clientWidth}: ${over.map(name).join('; ')}`
+}"""
+"""What stands out to the right of the page, and by how much; empty where nothing has to be scrolled sideways."""
 
 
 def all_drawn(page):
@@ -37,11 +47,12 @@ def all_drawn(page):
     page.wait_for_function("[...document.querySelectorAll('.seqrl-chart')].every(chart => chart.dataset.drawn)")
 
 
-def no_wider_than_the_screen(page):
-    """Whether nothing has to be scrolled sideways."""
-    return page.get_by_test_id("stMain").evaluate("e => e.scrollWidth <= e.clientWidth") and page.evaluate(
-        "document.documentElement.scrollWidth <= window.innerWidth"
-    )
+def fits_the_screen(page):
+    """Wait until nothing has to be scrolled sideways; what stays too wide is named."""
+    try:
+        page.wait_for_function(f"({TOO_WIDE})() === ''", timeout=10_000)
+    except PlaywrightTimeout:
+        pytest.fail(f"wider than the screen at {page.url}: {page.evaluate(TOO_WIDE)}")
 
 
 def download(page, name, number=0):
@@ -59,7 +70,7 @@ def test_every_page_fits_a_projector_and_tells_what_its_pictures_show(page, serv
         visit(page, server, path)
         expect(page.get_by_role("heading", level=1)).to_have_text(title)
         all_drawn(page)
-        assert no_wider_than_the_screen(page), path
+        fits_the_screen(page)
         for picture in (".seqrl-chart", "video", "canvas.picture", "canvas.strip"):
             expect(page.locator(f"{picture}:not([aria-label])")).to_have_count(0)
         assert not page.get_by_text("This page met a fault").count(), path
@@ -77,7 +88,7 @@ def test_eleven_lessons_are_shown_to_a_room_with_one_key(page, server):
         page.locator(".seqrl-chart, .player").first.wait_for(state="attached")
         all_drawn(page)
         questions.append(page.get_by_role("heading", level=1).inner_text())
-        assert no_wider_than_the_screen(page), questions
+        fits_the_screen(page)
         page.keyboard.press("PageDown")
         expect(page.get_by_role("heading", level=1)).not_to_have_text(questions[-1])
     expect(page.get_by_role("heading", level=1)).to_have_text("Glossary")

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from streamlit.testing.v1 import AppTest
+from in_app import open_page
 
 from pages.shared import policies
 from pages.shared.dataset_deriving import HINDSIGHT, MAKES
@@ -19,17 +19,6 @@ TINY = [
     "--set", "model.embedding_dim=16", "--set", "model.layers=1", "--set", "model.context_length=2",
     "--set", "training.steps=2", "--set", "training.threads=1",
 ]  # fmt: skip
-
-
-def open_page(name, **query):
-    """The page, drawn once inside the app."""
-    app = AppTest.from_file("../../app.py", default_timeout=60)
-    for key, value in query.items():
-        app.query_params[key] = value
-    app.run()
-    app.switch_page(f"pages/{name}.py").run()
-    assert not app.exception, app.exception[0].message
-    return app
 
 
 def said(app):
