@@ -155,7 +155,8 @@ def test_a_sweep_names_no_point_before_it_has_one(home, page, sweeps, point, dot
     measured = SWEEP if page == "rtg_sweep" else BEAMS
     ids = [int(number) for number in store.sweep_episodes(measured)["episode_id"]][:2]
     store.append_episodes("growing", [rows(measured, number) for number in ids])
-    app.toggle(key=dots).set_value(False).run()  # the chart's fragment is run, as it is every second
+    app.session_state["page.whole"] = True  # so that the chart's fragment is run, as it is every second
+    app.toggle(key=dots).set_value(False).run()
     assert not app.selectbox(key=point).disabled
     assert len(app.selectbox(key=point).options) == 1
     assert not any("first point" in info.value for info in app.info)
