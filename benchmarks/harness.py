@@ -75,10 +75,11 @@ def compare(
     return Comparison(what, unit, medians[ours], peers, at_least, figures, notes)
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Wall-clock duration."""
+def seconds(work: Callable[[], object], times: int = 1) -> float:
+    """Wall-clock duration of so many calls; what one gives is let go before the next, as in use."""
     start = time.perf_counter()
-    work()
+    for _ in range(times):
+        work()
     return time.perf_counter() - start
 
 
@@ -103,12 +104,21 @@ def table(comparisons: Sequence[Comparison]) -> str:
     return "\n".join(lines)
 
 
+def processor() -> str:
+    """What computes here, and the units that decide how fast it multiplies matrices."""
+    import torch
+
+    facts = torch.cpu.get_capabilities()
+    units = [unit for unit in ("avx2", "avx512_f", "avx512_bf16", "amx_bf16") if facts.get(unit)]
+    return f"{facts.get('cpu_name', platform.machine())} ({', '.join(units)})"
+
+
 def save(name: str, comparisons: Sequence[Comparison]) -> Path:
     """Write the figures of a benchmark with what they were measured on."""
     import torch
 
     RESULTS.mkdir(exist_ok=True)
-    about = {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__}
+    about = {"processor": processor(), "cores": os.cpu_count(), "torch": torch.__version__}
     rows = [asdict(row) | {"ratio": row.ratio} for row in comparisons]
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({"about": about, "comparisons": rows}, indent=1))

@@ -43,4 +43,4 @@ def _update_s(update: object) -> float:
     IdleCores().take()
     assert callable(update)
     update()
-    return seconds(lambda: [update() for _ in range(UPDATES)]) / UPDATES
+    return seconds(update, UPDATES) / UPDATES

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.harness import Comparison, compare, growth, seconds
+from benchmarks.products import share
 from seqrl.config import DatasetFacts, ReturnSummary, RunSpec, SpaceFacts
 from seqrl.store.columns import SPAN, TAIL_ROWS, Columns, ColumnsWriter, write_facts
 from seqrl.training.loop import Training
@@ -169,7 +170,7 @@ def hugging_face_collator(episodes: list[dict[str, np.ndarray]]) -> Callable[[],
 def per_second(work: Callable[[], object], times: int, amount: int) -> Callable[[], float]:
     """A variant for `compare`: how much gets done in a second."""
     work()
-    return lambda: times * amount / seconds(lambda: [work() for _ in range(times)])
+    return lambda: times * amount / seconds(work, times)
 
 
 def growth_of_batches() -> Comparison:
@@ -187,7 +188,7 @@ def growth_of_batches() -> Comparison:
         parts = (column[: steps + TAIL_ROWS] for column in (observations, actions, rewards))
         windows = Windows(Columns(Path(), None, *parts, observations[:0], spans), K)  # type: ignore[arg-type]
         drawn = iter(range(10**9))
-        return lambda: seconds(lambda: [windows.sample(BATCH, 0, next(drawn)) for _ in range(DRAWS)]) / DRAWS
+        return lambda: seconds(lambda: windows.sample(BATCH, 0, next(drawn)), DRAWS) / DRAWS
 
     return growth("time of a DT batch against 10³ to 10⁷ steps of the dataset", {size: timed(size) for size in sizes})
 
@@ -203,7 +204,10 @@ def measure() -> list[Comparison]:
             works = {"seqrl": ours(columns, precision), "Hugging Face": hugging_face(), "d3rlpy": d3rlpy_update}
             variants = {name: per_second(work, UPDATES, BATCH * K) for name, work in works.items()}
             what = f"DT training, dropout 0.1, {precision}, {torch.get_num_threads()} threads"
-            rows.append(compare(what, "timesteps/s", "seqrl", variants, rounds=5, at_least=at_least))
+            line = compare(what, "timesteps/s", "seqrl", variants, rounds=5, at_least=at_least)
+            dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+            floor = share(f"DT, {precision}", works["seqrl"], line.ours / (BATCH * K), dtype, 3 * BATCH * K)
+            rows += [line, floor]
         windows, drawn = Windows(columns, K), iter(range(10**9))
         own = per_second(lambda: windows.sample(BATCH, 0, next(drawn)), 10 * DRAWS, 1)
         peers = {"d3rlpy": (d3rlpy_batch, 40.0), "Hugging Face's collator": (hugging_face_collator(episodes), 250.0)}
@@ -212,5 +216,5 @@ def measure() -> list[Comparison]:
             what = f"DT batches (64 × 20), against {name}"
             rows.append(compare(what, "batches/s", "seqrl", variants, rounds=5, at_least=at_least))
         update_s = BATCH * K / rows[0].ours
-        share = Comparison("a DT batch, of a bf16 update", "%", 100 / rows[-1].ours / update_s, at_most=2)
-    return [*rows, share, growth_of_batches()]
+        batch = Comparison("a DT batch, of a bf16 update", "%", 100 / rows[-1].ours / update_s, at_most=2)
+    return [*rows, batch, growth_of_batches()]

@@ -251,7 +251,7 @@ Batch = TypeVar("Batch", bound="DataclassInstance")
 
 def split_batch(batch: Batch, count: int) -> list[Batch]:
     """Batches of ``count`` windows each, views of one that holds a multiple of them."""
-    parts = [getattr(batch, item.name).unflatten(0, (-1, count)).unbind() for item in fields(batch)]
+    parts = [getattr(batch, item.name).split(count) for item in fields(batch)]
     return [type(batch)(*tensors) for tensors in zip(*parts, strict=True)]
 
 

@@ -14,13 +14,14 @@ STREAMLIT = ("-m", "streamlit")
 
 
 @contextmanager
-def serving(home, log, program=STREAMLIT, **variables):
+def serving(home, log, program=STREAMLIT, own_session=False, **variables):
     """Serve a home; stopped by its process, jobs and all.
 
     Args:
         home: its SEQRL_HOME.
         log: file for what it says.
         program: what Python runs as ``streamlit``.
+        own_session: whether it gets a session of its own, which some systems divide the processor among.
         **variables: more of its environment.
 
     Yields:
@@ -36,6 +37,7 @@ def serving(home, log, program=STREAMLIT, **variables):
             env=os.environ | {"SEQRL_HOME": str(home), "SEQRL_IMPORT_ROOT": str(Path(home).parent)} | variables,
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=own_session,
         )
     try:
         wait_for(f"http://127.0.0.1:{port}", process, log)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -118,6 +119,30 @@ def test_a_worker_lets_the_dashboard_go_first(tiny):
     assert psutil.Process(pid).nice() == max(10, os.nice(0))
     with suppress(FileNotFoundError):  # where sessions are groups of their own, only this counts between them
         assert Path(f"/proc/{pid}/autogroup").read_text().endswith("nice 10\n")
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="sessions are no groups here")
+@pytest.mark.parametrize(("own", "niceness"), [(True, 10), (False, 0)])
+def test_a_worker_slows_no_session_down_that_has_others_in_it(own, niceness):
+    yields = "from seqrl.worker.__main__ import yield_to_others; yield_to_others()"
+    tell = f"{yields}; print(open('/proc/self/autogroup').read())"
+    program = [sys.executable, "-c", tell]
+    command = program if own else ["sh", "-c", f"{shlex.join(program)}; true"]
+    told = subprocess.run(command, capture_output=True, text=True, start_new_session=True, check=True, timeout=60)
+    assert told.stdout.endswith(f"nice {niceness}\n\n")
+
+
+def test_a_worker_is_known_before_its_environment_is_there(tiny, monkeypatch):
+    job_id = begin(tiny, "nap-1")
+    environment, seen = psutil.Process.environ, []
+
+    def late(process):
+        seen.append(process.pid)
+        return environment(process) if len(seen) > 2 else {}  # as between two steps of the kernel that start a program
+
+    monkeypatch.setattr(psutil.Process, "environ", late)
+    assert is_worker(tiny.job(job_id))
+    assert seen == [tiny.job(job_id).pid] * 3
 
 
 def test_a_job_that_just_starts_can_be_cancelled(tiny):

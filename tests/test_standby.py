@@ -120,7 +120,8 @@ def test_they_end_with_their_server(home):
     )
     server = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True)
     pids = [int(pid) for pid in server.stdout.readline().split()]
-    assert len({Process(pid).environ()[TOKEN_VARIABLE] for pid in pids}) == 2
+    tokens = [until(lambda pid=pid: Process(pid).environ().get(TOKEN_VARIABLE), timeout_s=5) for pid in pids]
+    assert len(set(tokens)) == 2
     server.kill()
     server.wait()
     until(lambda: not any(is_alive(pid) for pid in pids), timeout_s=30)

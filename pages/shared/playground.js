@@ -33,6 +33,12 @@ class Playground {
       ticks.append(label);
     }
     this.root.replaceChildren(asked, slider, ticks, this.stage, got);
+    this.inSight = true;
+    this.sight = new IntersectionObserver((entries) => {
+      this.inSight = entries[entries.length - 1].isIntersecting;
+      this.run();
+    });
+    this.sight.observe(this.root);
     this.ask(data.start);
   }
 
@@ -75,11 +81,18 @@ class Playground {
       video.currentTime = 0;
       video.onplaying = () => { this.root.dataset.playMs = (performance.now() - since).toFixed(1); video.onplaying = null; };
       this.stage.replaceChildren(video);
-      if (!window.matchMedia("(prefers-reduced-motion: reduce)").matches) video.play().catch(() => {});
+      this.run();
       this.film(index - 1);
       this.film(index + 1);
     }
     this.count();
+  }
+
+  // The film plays while somebody can see it.
+  run() {
+    const video = this.videos[this.index], still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (this.inSight && !still) video.play().catch(() => {});
+    else video.pause();
   }
 
   count() {
@@ -91,6 +104,7 @@ class Playground {
 
   stop() {
     clearTimeout(this.timer);
+    this.sight.disconnect();
     this.videos.forEach((video) => video.pause());
     this.sources.forEach((source) => URL.revokeObjectURL(source));
   }

@@ -1,5 +1,7 @@
-// Up to three episodes that play in step in <video> elements, each with its strips.
+// Up to three episodes that play in step in <video> elements, each with its strips. What stands around the pictures moves
+// ten times a second, not with every frame, and nothing plays that is scrolled out of sight: a page at rest costs little.
 const players = new WeakMap();
+const TICK_MS = 100, REST_MS = 1200;
 
 class Player {
   constructor(host, data) {
@@ -8,10 +10,14 @@ class Player {
     this.build(data);
     this.observer = new ResizeObserver(() => this.paint(true));
     this.observer.observe(host.querySelector(".row"));
-    const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-    this.playing = !still;
-    this.frame = requestAnimationFrame(() => this.tick());
-    if (this.playing) this.resume();
+    this.inSight = true;
+    this.sight = new IntersectionObserver((entries) => {
+      this.inSight = entries[entries.length - 1].isIntersecting;
+      this.run();
+    });
+    this.sight.observe(host.querySelector(".row"));
+    if (window.matchMedia("(prefers-reduced-motion: reduce)").matches) this.pause();
+    else this.resume();
   }
 
   build(data) {
@@ -26,7 +32,7 @@ class Player {
       const video = make("video");
       Object.assign(video, { muted: true, playsInline: true, preload: "auto", src: episode.video });
       video.setAttribute("aria-label", `${episode.title}. ${episode.outcome}`);
-      video.addEventListener("loadeddata", () => this.paint());
+      for (const event of ["loadeddata", "seeked"]) video.addEventListener(event, () => this.paint());
       figure.append(video);
       const meter = make("div", "meter"), fill = make("div", "fill"), goal = make("div", "goal");
       const total = episode.collected[episode.collected.length - 1] || 0;
@@ -81,37 +87,51 @@ class Player {
   resume() {
     this.playing = true;
     this.toggle.textContent = "❚❚";
-    if (this.clock().video.ended) this.entries.forEach(({ video }) => (video.currentTime = 0));
-    this.entries.forEach(({ video }) => { if (!video.ended) video.play().catch(() => {}); });
+    if (this.clock().video.ended) this.begin();
+    this.run();
   }
   pause() {
     this.playing = false;
     this.toggle.textContent = "▶";
-    this.entries.forEach(({ video }) => video.pause());
+    this.run();
+  }
+
+  begin() {
+    this.endedAt = 0;
+    this.entries.forEach(({ video }) => { video.currentTime = 0; });
+  }
+
+  // Let the films play, or not: after a press, and when they come into sight or leave it.
+  run() {
+    clearInterval(this.timer);
+    const runs = this.playing && this.inSight && !this.stopped;
+    for (const { video } of this.entries) {
+      if (!runs) video.pause();
+      else if (!video.ended) video.play().catch(() => {});
+    }
+    if (runs) this.timer = setInterval(() => this.tick(), TICK_MS);
+    else if (!this.stopped) this.paint();
   }
 
   tick() {
-    if (this.stopped) return;
     const clock = this.clock().video;
     if (!this.moved && clock.currentTime > 0) {
       this.moved = true;
       performance.mark("seqrl video moves");
     }
-    if (this.playing && clock.ended) {
+    if (clock.ended) {
       this.endedAt = this.endedAt || performance.now();
-      if (performance.now() - this.endedAt > 1200) {
-        this.endedAt = 0;
-        this.entries.forEach(({ video }) => { video.currentTime = 0; video.play().catch(() => {}); });
+      if (performance.now() - this.endedAt > REST_MS) {
+        this.begin();
+        this.run();
       }
-    } else if (this.playing) {
+    } else {
       for (const { video } of this.entries) {
         const behind = Math.min(clock.currentTime, (video.duration || 1e9)) - video.currentTime;
         if (!video.ended && Math.abs(behind) > 0.15) video.currentTime = clock.currentTime;
       }
     }
-    const step = this.step();
-    if (step !== this.painted || !this.playing) this.paint();
-    this.frame = requestAnimationFrame(() => this.tick());
+    if (this.step() !== this.painted) this.paint();
   }
 
   paint(stale = false) {
@@ -132,8 +152,9 @@ class Player {
 
   stop() {
     this.stopped = true;
-    cancelAnimationFrame(this.frame);
+    this.run();
     this.observer.disconnect();
+    this.sight.disconnect();
   }
 }
 

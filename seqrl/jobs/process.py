@@ -15,6 +15,7 @@ import psutil
 from seqrl.store import JobRow
 
 TOKEN_VARIABLE = "SEQRL_JOB_TOKEN"  # noqa: S105 - the name of a variable, not a secret
+_MOST_STARTING_S = 1.0
 _MOST_DYING_S = 2.0
 """A killed process is gone in milliseconds, except one that the kernel holds up, such as by a dead network disk."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -59,12 +60,18 @@ def is_worker(job: JobRow) -> bool:
     """
     if job.pid is None:
         return False
-    if ProcessIdentity.of(job.pid) != ProcessIdentity(job.pid, str(job.process_started), str(job.boot_id)):
-        return False
-    try:
-        return _has_token(psutil.Process(job.pid), job.token)
-    except psutil.Error:
-        return False  # it ended in between
+    named = ProcessIdentity(job.pid, str(job.process_started), str(job.boot_id))
+    deadline = time.monotonic() + _MOST_STARTING_S
+    while ProcessIdentity.of(job.pid) == named:
+        try:
+            if environment := psutil.Process(job.pid).environ():
+                return bool(job.token) and environment.get(TOKEN_VARIABLE) == job.token
+        except (psutil.Error, OSError):
+            return False  # it ended in between, or is somebody else's
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.002)  # while a process begins, and while it ends, it has no environment
+    return False
 
 
 def ask_to_stop(job: JobRow) -> bool:

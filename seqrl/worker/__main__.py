@@ -76,8 +76,9 @@ def _prepare_process(folder: Path, held: int) -> None:
 def yield_to_others() -> None:
     """Let the dashboard and whoever works at this machine go first."""
     os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
-    with suppress(OSError):  # where every session is a group of its own, as on desktops, only this counts between them
-        _AUTOGROUP.write_text(str(_NICENESS))
+    if os.getsid(0) == os.getpid():  # others of a session would be slowed down, too
+        with suppress(OSError):  # where every session is a group of its own, as on desktops, only this counts between
+            _AUTOGROUP.write_text(str(_NICENESS))
 
 
 def _run(store: Store, job_id: int, held: int, backend: Backend | None) -> int:

@@ -18,6 +18,7 @@ from tests.conftest import CHROMIUM
 
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 WAIT_MS = 120_000
+POLL_MS = 50
 DONE = "document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'"
 SHOWN = (
     """document.body.innerText + [...document.querySelectorAll('input, textarea')].map(field => field.value).join()"""
@@ -52,7 +53,7 @@ class Person:
         return cls(context, page, address, name, chance)
 
     async def done(self):
-        await self.page.wait_for_function(DONE)
+        await self.page.wait_for_function(DONE, polling=POLL_MS)  # by default it has every frame drawn
 
     async def open(self, path):
         await self.page.goto(f"{self.address}/{path}")
