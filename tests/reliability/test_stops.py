@@ -30,17 +30,17 @@ def test_many_jobs_are_stopped_with_everything_that_they_started(tiny, times):
     for job_id in ids[::-1]:
         jobs.cancel(tiny, job_id, grace_s=grace_s, backend=BACKEND)
     until(lambda: all(tiny.job(job_id).ended for job_id in ids), 120)
+    until(lambda: not any(ProcessIdentity.of(pid) for pid in processes), 120)  # one that ended by itself has yet to go
     gone = tiny.now()
     rows = [tiny.job(job_id) for job_id in ids]
     assert {row.state for row in rows} == {"cancelled"}
-    assert [pid for pid in processes if ProcessIdentity.of(pid)] == []
     begun = {line.split()[0] for line in notes(tiny) if line.endswith(" begin")}
     assert len(begun) == count  # what waited never began
     longest = max(row.finished - row.cancel_requested for row in rows[:count])
     last = gone - max(row.cancel_requested for row in rows[:count])
     print(f"{count} jobs: each gone at most {longest:.2f} s after it was asked, all {last:.2f} s after the last was")
     if SOAK:
-        assert longest < grace_s + 2.0
+        assert max(longest, last) < grace_s + 2.0
 
 
 def test_many_submissions_from_two_processes(tiny, times):
