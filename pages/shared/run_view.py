@@ -58,8 +58,7 @@ def _weights(store: Store, row: RunRow) -> None:
     if not fold.open:
         return
     with fold:
-        histograms = store.histograms(row.name)
-        names = list(dict.fromkeys(histogram.name for histogram in histograms))
+        names = store.histogram_names(row.name)
         if not names:
             st.caption(
                 f"None yet: they are written every {count(row.spec.training.histogram_every, 'step')} "
@@ -67,7 +66,7 @@ def _weights(store: Store, row: RunRow) -> None:
             )
             return
         name = st.selectbox("Of", names, key=f"weights.{row.name}.of")
-        info = plots.weight_histograms_info(histograms, name)
+        info = plots.weight_histograms_info(store.histograms(row.name, name), name)
         chart(plots.weight_histograms(info, *style()), f"weights-{row.name}-{name}", name, plots.sentence(info))
 
 

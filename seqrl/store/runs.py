@@ -181,13 +181,23 @@ class RunTable(StoreBase):
         with self.database.transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO histograms VALUES (?, ?, ?, ?, ?)", (run, step, name, *packed))
 
-    def histograms(self, run: str) -> list[Histogram]:
-        """A run's histograms, by name and step."""
+    def histogram_names(self, run: str) -> list[str]:
+        """What a run keeps histograms of."""
+        if self.bundled(run):
+            return list(dict.fromkeys(histogram.name for histogram in self.histograms(run)))
+        rows = self.database.rows("SELECT DISTINCT name FROM histograms WHERE run = ? ORDER BY name", (run,))
+        return [row["name"] for row in rows]
+
+    def histograms(self, run: str, name: str | None = None) -> list[Histogram]:
+        """A run's histograms, by name and step; those of one name, or all."""
         if self.bundled(run):
             path = self.run_folder(run) / HISTOGRAMS_NAME
             values = json.loads(path.read_text()) if path.is_file() else []
-            return [Histogram(v["step"], v["name"], tuple(v["edges"]), tuple(v["counts"])) for v in values]
-        rows = self.database.rows("SELECT * FROM histograms WHERE run = ? ORDER BY name, step", (run,))
+            kept = [v for v in values if name in (None, v["name"])]
+            return [Histogram(v["step"], v["name"], tuple(v["edges"]), tuple(v["counts"])) for v in kept]
+        rows = self.database.rows(
+            "SELECT * FROM histograms WHERE run = ? AND name = ifnull(?, name) ORDER BY name, step", (run, name)
+        )
         return [
             Histogram(row["step"], row["name"], tuple(json.loads(row["edges"])), tuple(json.loads(row["counts"])))
             for row in rows

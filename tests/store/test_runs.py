@@ -53,6 +53,19 @@ def test_resuming_forgets_what_the_checkpoint_does_not_know(with_run):
     assert with_run.run("one").step == 10
 
 
+def test_histograms_of_one_name_are_read_alone(with_run):
+    for name in ("weights/w", "gradients/w"):
+        for step in (10, 5):
+            with_run.add_histogram("one", step, name, [0, 1, 2], [3, step])
+    assert with_run.histogram_names("one") == ["gradients/w", "weights/w"]
+    found = with_run.histograms("one", "weights/w")
+    assert [(item.name, item.step, item.counts) for item in found] == [
+        ("weights/w", 5, (3, 5)),
+        ("weights/w", 10, (3, 10)),
+    ]
+    assert len(with_run.histograms("one")) == 4
+
+
 def test_small_curves_of_many_runs_come_in_one_query(with_run):
     with_run.add_run(run_spec("two"), with_run.dataset("tiny").facts)
     for name in ("one", "two"):
