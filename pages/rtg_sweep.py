@@ -155,9 +155,10 @@ def start_with_an_episode(data: Measured, options: Sequence[str]) -> None:
     if videos:
         chosen = asked[asked["episode_id"] == videos[sorted(videos)[len(videos) // 2]]].iloc[0]
         first = point_name(chosen["run"], chosen["decoding"], chosen["target"])
-        anew = start_among("point", options, first)
-        if bound("point") == first:
-            (choose if anew else start_with)("episode", str(chosen["episode_id"]))
+        if start_among("point", options, first):
+            choose("episode", str(chosen["episode_id"]))
+        elif bound("point") == first:
+            start_with("episode", str(chosen["episode_id"]))
     elif len(asked):
         chosen = asked.sort_values("decoding", ascending=False, kind="stable").iloc[0]
         targets = sorted(asked["target"].unique())

@@ -16,6 +16,7 @@ from seqrl.store import JobRow
 
 TOKEN_VARIABLE = "SEQRL_JOB_TOKEN"  # noqa: S105 - the name of a variable, not a secret
 _MOST_STARTING_S = 1.0
+"""A program has its environment microseconds after its process is there, unless it waits for a processor."""
 _MOST_DYING_S = 2.0
 """A killed process is gone in milliseconds, except one that the kernel holds up, such as by a dead network disk."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

@@ -8,6 +8,13 @@ from seqrl import jobs
 SLOW_MS = 90_000
 """Far more than anything takes: other tests run beside the browser."""
 
+VIDEOS = """(() => {
+    const inside = root => [...root.querySelectorAll('*')].flatMap(
+        e => [...(e.tagName === 'VIDEO' ? [e] : []), ...(e.shadowRoot ? inside(e.shadowRoot) : [])])
+    return inside(document)
+})()"""
+"""Every <video> of a page, those of its components included."""
+
 expect.set_options(timeout=SLOW_MS)
 
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from browsing import SLOW_MS, choose_option, drawn, fill_number, finish, visit
+from browsing import SLOW_MS, VIDEOS, choose_option, drawn, fill_number, finish, visit
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from playwright.sync_api import expect
@@ -85,11 +85,21 @@ def test_the_first_request_of_a_fresh_server_may_be_a_deep_link(page, server):
 def test_home_shows_a_chart_and_three_moving_episodes_without_a_click(page, server):
     visit(page, server, "")
     drawn(page, "Achieved against target return")
-    page.wait_for_function(
-        "(() => { const videos = [...document.querySelectorAll('*')].flatMap(e => e.shadowRoot ? "
-        "[...e.shadowRoot.querySelectorAll('video')] : []);"
-        " return videos.length >= 3 && videos.every(v => v.currentTime > 0 && v.muted); })()"
+    page.wait_for_function(f"{VIDEOS}.filter(video => video.currentTime > 0 && video.muted).length >= 3")
+
+
+def test_a_film_begins_again_at_its_end_and_rests_out_of_sight(page, server):
+    visit(page, server, "rtg_sweep?sweep=demo/rtg")
+    page.wait_for_function(f"{VIDEOS}[0]?.currentTime > 0")
+    page.evaluate(
+        f"const film = {VIDEOS}[0]; window.begins = 0; film.currentTime = film.duration - 0.1;"
+        " film.addEventListener('seeked', () => { if (film.currentTime < 1) window.begins += 1; })"
     )
+    page.wait_for_function(f"window.begins && !{VIDEOS}[0].paused")
+    page.set_viewport_size({"width": 1024, "height": 300})
+    page.wait_for_function(f"{VIDEOS}[0].paused")
+    page.locator("video").first.scroll_into_view_if_needed()
+    page.wait_for_function(f"!{VIDEOS}[0].paused")
 
 
 def test_an_invalid_form_shows_its_sentence_and_a_valid_one_builds(page, server):
@@ -164,11 +174,7 @@ def test_a_sweep_grows_and_a_click_on_a_point_plays_its_episode(page, server, pr
     expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0, timeout=SLOW_MS)
     means = chart.locator(".scatterlayer .trace:has(path.js-line):has(.points path) .points path")
     click_until(page, means.nth(1), r"episode=\d+")
-    page.wait_for_function(
-        "(() => { const find = root => [...root.querySelectorAll('*')].flatMap(e => e.shadowRoot ? "
-        "[...e.shadowRoot.querySelectorAll('video')] : []); const v = find(document)[0];"
-        " return v && v.readyState >= 2 && v.currentTime > 0; })()"
-    )
+    page.wait_for_function(f"{VIDEOS}[0]?.readyState >= 2 && {VIDEOS}[0].currentTime > 0")
     address = page.url
     fresh = page.context.browser.new_context(viewport={"width": 1440, "height": 900})
     other = fresh.new_page()
