@@ -129,32 +129,61 @@ def test_exporting_an_imported_model_gives_back_all_its_outputs(tmp_path, settin
     assert load_model(home)[2].observation_mean == pytest.approx(MEAN)  # the export wrote its statistics down
 
 
-@pytest.fixture
-def trained(tmp_path):
-    """A run of ours, discrete actions, that was never trained: its weights are as good as any."""
-    known = space_facts("CartPole-v1")
+def run_of_ours(folder, environment, **settings):
+    """A run that was never trained: its weights are as good as any."""
+    known = space_facts(environment)
+    size = known.observation.size
     facts = DatasetFacts(
-        environment="CartPole-v1",
+        environment=environment,
         observation=known.observation,
         action=known.action,
         episodes=2,
         steps=40,
         max_length=20,
-        max_episode_steps=500,
+        max_episode_steps=known.max_episode_steps,
         returns=ReturnSummary(mean=20, std=1, minimum=10, maximum=30),
         terminated_episodes=2,
         truncated_episodes=0,
         reward_minimum=1,
         reward_maximum=1,
-        observation_mean=(0.1, -0.1, 0.0, 0.5),
-        observation_std=(1.0, 2.0, 0.5, 1.5),
+        observation_mean=tuple(np.linspace(-0.1, 0.5, size)),
+        observation_std=tuple(np.linspace(0.5, 2, size)),
         content_hash="",
     )
-    settings = DecisionTransformerSpec(embedding_dim=32, layers=2, heads=2, context_length=K, rtg_gain=3.0)
-    spec = RunSpec(name="ours", dataset="d", model=settings, training=TrainingSpec(steps=1))
-    model = DecisionTransformer.build(settings, facts, seed=3)
-    save_checkpoint(tmp_path / "ours", Checkpoint(model.state_dict()), spec, facts)
-    return tmp_path / "ours"
+    model_spec = DecisionTransformerSpec(
+        embedding_dim=32, layers=2, heads=2, context_length=K, rtg_gain=3.0, **settings
+    )
+    spec = RunSpec(name="ours", dataset="d", model=model_spec, training=TrainingSpec(steps=1))
+    model = DecisionTransformer.build(model_spec, facts, seed=3)
+    save_checkpoint(folder, Checkpoint(model.state_dict()), spec, facts)
+    return folder
+
+
+@pytest.fixture
+def trained(tmp_path):
+    return run_of_ours(tmp_path / "ours", "CartPole-v1")
+
+
+@pytest.mark.parametrize("of_dataset", [False, True])
+@pytest.mark.parametrize(
+    ("environment", "head"), [("Pendulum-v1", "tanh"), ("Pendulum-v1", "linear"), ("FrozenLake-v1", "auto")]
+)
+def test_a_run_of_ours_comes_back_from_transformers_acting_alike(tmp_path, environment, head, of_dataset):
+    before, _, facts = load_model(run_of_ours(tmp_path / "ours", environment, action_head=head))
+    export_huggingface(tmp_path / "ours", tmp_path / "hf")
+    spec = RunImportSpec(name="r", path=str(tmp_path / "hf"), **({"dataset": "d"} if of_dataset else {}))
+    import_run(spec, facts if of_dataset else None, tmp_path).save(tmp_path / "again")
+    after = load_model(tmp_path / "again")[0]
+    generator = torch.Generator().manual_seed(0)
+    states = torch.eye(K, facts.observation.size)[None]
+    if facts.action.kind == "box":
+        actions = torch.randn(1, K - 1, facts.action.size, generator=generator)
+    else:
+        actions = torch.randint(facts.action.categories[0], (1, K - 1), generator=generator)
+    window = states, actions, torch.linspace(300, 0, K)[None], torch.arange(K)
+    with torch.no_grad():
+        said = [model.head.decode(model.act_logits(*window)) for model in (before, after)]
+    assert torch.allclose(*said, atol=1e-5)
 
 
 def test_a_run_of_ours_acts_alike_in_transformers(trained, tmp_path):

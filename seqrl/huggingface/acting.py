@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
-
-from seqrl.config import DatasetFacts, ReturnSummary, RunImportSpec, SpaceFacts, explain
+from seqrl.config import DatasetFacts, ReturnSummary, RunImportSpec, SpaceFacts
 from seqrl.datasets.importers import ImportRefused
 from seqrl.environments import space_facts
-from seqrl.huggingface.settings import CONFIG, HuggingFaceConfig
+from seqrl.huggingface.settings import HuggingFaceConfig
 from seqrl.registry import ENVIRONMENTS, environment_row
 
 
 def acting_facts(spec: RunImportSpec, config: HuggingFaceConfig, dataset: DatasetFacts | None) -> DatasetFacts:
     """What the model acts on: a dataset's facts, those that our own export wrote down, or an environment's."""
-    facts = dataset
-    if facts is None and "facts" in config.seqrl:
-        try:
-            facts = DatasetFacts.model_validate(config.seqrl["facts"])
-        except ValidationError as error:
-            raise ImportRefused(f"{CONFIG}: seqrl.facts is malformed: {explain(error)}") from error
+    noted = config.seqrl.facts
+    facts = dataset or noted
     facts = placed(spec, facts) if facts is not None else _facts_of_environment(spec, config)
-    facts = _with_statistics(spec, facts)
+    if noted is not None:
+        facts = _with_statistics(facts, noted.observation_mean, noted.observation_std)
+    facts = _with_statistics(facts, spec.observation_mean, spec.observation_std)
     _check_size("state_dim", config.state_dim, facts.observation.size, "observations")
     action = facts.action
     _check_size("act_dim", config.act_dim, action.size if action.kind == "box" else sum(action.categories), "actions")
@@ -103,10 +99,11 @@ def placed(spec: RunImportSpec, facts: DatasetFacts) -> DatasetFacts:
     )
 
 
-def _with_statistics(spec: RunImportSpec, facts: DatasetFacts) -> DatasetFacts:
+def _with_statistics(
+    facts: DatasetFacts, mean: tuple[float, ...] | None, std: tuple[float, ...] | None
+) -> DatasetFacts:
     update: dict[str, Any] = {}
-    for name in ("observation_mean", "observation_std"):
-        given = getattr(spec, name)
+    for name, given in (("observation_mean", mean), ("observation_std", std)):
         if given is None:
             continue
         if len(given) != facts.observation.size:

@@ -92,11 +92,11 @@ def _from_huggingface(spec: RunImportSpec, folder: Path, facts: DatasetFacts | N
         dropout=config.resid_pdrop,
         activation=ACTIVATIONS[config.activation_function],
         feedforward_dim=config.n_inner,
-        context_length=int(notes.get("context_length", min(spec.context_length, config.max_ep_len))),
+        context_length=notes.context_length or min(spec.context_length, config.max_ep_len),
         max_timestep=config.max_ep_len,
         action_head="categorical" if discrete else "tanh" if config.action_tanh else "linear",
-        discount=float(notes.get("discount", 1.0)),
-        return_scale=float(notes.get("return_scale", spec.return_scale)),
+        discount=notes.discount,
+        return_scale=notes.return_scale or spec.return_scale,
     )
     run = _run_spec(spec, model)
     check_run(run, about)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,6 +12,7 @@ from seqrl.config import DatasetFacts, DecisionTransformerSpec, explain
 from seqrl.datasets.importers import ImportRefused
 from seqrl.files import read_capped
 from seqrl.models.decision_transformer import DecisionTransformer
+from seqrl.models.heads import BoxHead
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -35,6 +36,32 @@ NOTES = "seqrl"
 """Key under which an export writes down what the format cannot say."""
 
 
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class ExportNotes(BaseModel):
+    """What an export of ours writes down under `NOTES`; empty for models from elsewhere.
+
+    Attributes:
+        facts: what the model was trained on, with the mean and the spread that its network subtracts and divides by.
+        context_length: K, steps that it sees.
+        discount: of the returns-to-go that it was trained on.
+        return_scale: what returns-to-go are divided by.
+        action_center: what actions of 0 of the network mean in the environment's units; None if actions are discrete.
+        action_half_range: and how far from it an action of 1 is.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    facts: DatasetFacts | None = None
+    context_length: int | None = None
+    discount: _Number = 1.0
+    return_scale: _Positive | None = None
+    action_center: tuple[_Number, ...] | None = None
+    action_half_range: tuple[_Positive, ...] | None = None
+
+
 class HuggingFaceConfig(BaseModel):
     """What matters of a ``DecisionTransformerConfig``, with its defaults."""
 
@@ -56,7 +83,7 @@ class HuggingFaceConfig(BaseModel):
     scale_attn_weights: bool = True
     scale_attn_by_inverse_layer_idx: bool = False
     add_cross_attention: bool = False
-    seqrl: dict[str, Any] = Field(default_factory=dict)
+    seqrl: ExportNotes = ExportNotes()
 
 
 def read_config(folder: Path) -> HuggingFaceConfig:
@@ -111,10 +138,19 @@ def written_config(
         "embd_pdrop": spec.dropout,
         "attn_pdrop": 0.0,
         "dtype": "float32",
-        NOTES: {
-            "facts": facts.model_dump(mode="json"),
-            "context_length": spec.context_length,
-            "discount": spec.discount,
-            "return_scale": float(model.return_scale),
-        },
+        NOTES: export_notes(model, spec, facts).model_dump(mode="json"),
     }
+
+
+def export_notes(model: DecisionTransformer, spec: DecisionTransformerSpec, facts: DatasetFacts) -> ExportNotes:
+    """What the format itself cannot say of an exported run."""
+    mean, std = model.observation_mean.tolist(), model.observation_std.tolist()  # of one-hot ones 0 and 1
+    scale = (model.head.center, model.head.half_range) if isinstance(model.head, BoxHead) else None
+    return ExportNotes(
+        facts=facts.model_copy(update={"observation_mean": tuple(mean), "observation_std": tuple(std)}),
+        context_length=spec.context_length,
+        discount=spec.discount,
+        return_scale=float(model.return_scale),
+        action_center=tuple(scale[0].tolist()) if scale else None,
+        action_half_range=tuple(scale[1].tolist()) if scale else None,
+    )

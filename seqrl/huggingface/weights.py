@@ -83,9 +83,9 @@ def to_ours(
         "transformer.norm.bias": theirs["encoder.ln_f.bias"],
     }
     if facts.action.kind == "box":
-        for module in ("head", "embed_action"):  # their actions are what the network emits
-            ours[f"{module}.center"] = torch.zeros(facts.action.size)
-            ours[f"{module}.half_range"] = torch.ones(facts.action.size)
+        center, half_range = _action_scale(config, facts.action.size)
+        for module in ("head", "embed_action"):
+            ours[f"{module}.center"], ours[f"{module}.half_range"] = center, half_range
     else:
         table = theirs["embed_action.weight"].T + theirs["embed_action.bias"]
         ours["embed_action.table.weight"] = table
@@ -107,6 +107,16 @@ def to_ours(
             qkv[: config.hidden_size] *= _score_factor(config, i)
             ours[f"transformer.blocks.{i}.attention.qkv.{kind}"] = qkv
     return {name: tensor.contiguous() for name, tensor in ours.items()}
+
+
+def _action_scale(config: HuggingFaceConfig, size: int) -> tuple[Tensor, Tensor]:
+    """What turns outputs into actions, each (A,): what an export of ours wrote down, or nothing for other models."""
+    center = config.seqrl.action_center or (0.0,) * size
+    half_range = config.seqrl.action_half_range or (1.0,) * size
+    for name, given in (("action_center", center), ("action_half_range", half_range)):
+        if len(given) != size:
+            raise ImportRefused(f"seqrl.{name} has {len(given)} numbers but actions have {size}; export the run again")
+    return torch.tensor(center), torch.tensor(half_range)
 
 
 def _score_factor(config: HuggingFaceConfig, layer: int) -> float:

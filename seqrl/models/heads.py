@@ -69,7 +69,7 @@ class CategoricalHead(nn.Module):
         return outputs_NO
 
 
-class _BoxHead(nn.Module):
+class BoxHead(nn.Module):
     """What continuous heads share: networks see actions in half ranges, people in the environment's units."""
 
     center: Tensor
@@ -86,7 +86,7 @@ class _BoxHead(nn.Module):
         return (actions - self.center) / self.half_range
 
 
-class TanhHead(_BoxHead):
+class TanhHead(BoxHead):
     """One action, squashed into the bounds, fitted by least squares (Chen et al. 2021)."""
 
     kind = "tanh"
@@ -105,7 +105,7 @@ class TanhHead(_BoxHead):
         return torch.tanh(outputs_NO) * self.half_range + self.center
 
 
-class LinearHead(_BoxHead):
+class LinearHead(BoxHead):
     """One action without bounds, fitted by least squares."""
 
     kind = "linear"
@@ -124,7 +124,7 @@ class LinearHead(_BoxHead):
         return outputs_NO * self.half_range + self.center
 
 
-class GaussianHead(_BoxHead):
+class GaussianHead(BoxHead):
     """A diagonal normal distribution, fitted by maximum likelihood."""
 
     kind = "gaussian"
