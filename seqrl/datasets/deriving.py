@@ -73,7 +73,7 @@ def derive(
             environment_kwargs=first.facts.environment_kwargs if whole else {},
             observation=observation,
             action=action,
-            max_episode_steps=first.facts.max_episode_steps,
+            max_episode_steps=_longest_limit([columns.facts for columns in sources]),
             content_hash=writer.content_hash(),
         )
         write_facts(partial, facts)
@@ -100,6 +100,12 @@ def _pieces(
 
 
 _ABOUT = ["terminated", "truncated", "tier", "policy", "epsilon", "noise_std", "seed"]
+
+
+def _longest_limit(facts: Sequence[DatasetFacts]) -> int | None:
+    """The time limit under which every episode could have been played, in steps; None if one source has no limit."""
+    limits = [each.max_episode_steps for each in facts]
+    return None if None in limits else max(limit for limit in limits if limit is not None)
 
 
 def check_compatible(names: Sequence[str], facts: Sequence[DatasetFacts]) -> None:

@@ -135,7 +135,7 @@ class SweepTable(RunTable):
             ValueError: if a dataset's steps are not on this machine, or an episode of it cannot be started again.
         """
         if sweep.startswith(DATASET_PREFIX):
-            return _recorded_in(self._columns(sweep), sweep.removeprefix(DATASET_PREFIX), episode_id)
+            return recorded_in(self._columns(sweep), sweep.removeprefix(DATASET_PREFIX), episode_id)
         steps = self.episode_steps(sweep, episode_id)
         row = self._episode_row(sweep, episode_id)
         known = ("actions", "rewards", "returns_to_go", "action_probabilities")
@@ -206,7 +206,7 @@ class SweepTable(RunTable):
             raise NotFound("sweep", name, [sweep.name for sweep in self.sweeps()])
 
 
-def _recorded_in(columns: Columns, name: str, index: int) -> EpisodeRecord:
+def recorded_in(columns: Columns, name: str, index: int) -> EpisodeRecord:
     """An episode of a dataset; nobody was asked for a return.
 
     Raises:

@@ -9,7 +9,9 @@ from seqrl.config import BehaviourSpec, DatasetSpec, DeriveSpec, EpisodePart, Im
 from seqrl.datasets import build
 from seqrl.datasets.deriving import choose, derive
 from seqrl.datasets.importing import import_dataset
+from seqrl.environments.replay import Replay
 from seqrl.store.columns import Columns
+from seqrl.store.sweeps import recorded_in
 from tests.foreign_files import steps, write_npz
 
 
@@ -65,6 +67,18 @@ def test_combining_the_sides_of_a_split_gives_every_episode_once(source, tmp_pat
     assert sorted(both.episodes["seed"]) == sorted(source.episodes["seed"])
     assert both.facts.steps == source.facts.steps
     check_episodes(both, [(side, i) for side in sides for i in range(len(side.episodes))])
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_combined_episodes_of_two_time_limits_keep_the_longer_one_and_can_be_played_again(source, tmp_path, order):
+    build(DatasetSpec(name="longer", episodes=2, max_episode_steps=60), tmp_path / "longer")
+    both = [(source, Columns.open(tmp_path / "longer"))[place] for place in order]
+    columns = made(DeriveSpec(name="both", sources=("a", "b")), both, tmp_path)
+    assert columns.facts.max_episode_steps == 60
+    cut = columns.episodes[(columns.episodes["length"] == 40) & columns.episodes["truncated"]].index
+    assert len(cut)
+    record = recorded_in(columns, "both", int(cut[0]))
+    assert len(Replay(record, columns.facts, render_mode=None).observations()) == 41
 
 
 @given(st.floats(0.01, 0.99), st.integers(0, 5), st.integers(1, 30))
