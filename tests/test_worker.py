@@ -18,6 +18,7 @@ from seqrl.config import DatasetJob, RenderJob, RenderSpec, ReturnSweepJob, Trai
 from seqrl.config.sweeps import dataset_reference
 from seqrl.jobs import LocalBackend
 from seqrl.jobs.backend import WORKER_COMMAND
+from seqrl.policies import SequencePolicy
 from seqrl.store import NotFound, Store
 from seqrl.store.columns import Columns
 from seqrl.worker import __main__ as worker
@@ -102,6 +103,38 @@ def test_a_trained_run_can_be_a_behaviour(trained):
     assert trained.dataset_episodes("by-run")["policy"].tolist() == ["run:run"] * 4
     do(trained, job.model_copy(update={"spec": job.spec.model_copy(update={"name": "again"})}))
     assert trained.dataset("again").facts.content_hash == trained.dataset("by-run").facts.content_hash
+
+
+def by_run(name, policy="run:run", **changes):
+    spec = dataset_spec(name, episodes=2)
+    behaviour = {"tier": "dt", "share": 1.0, "policy": policy}
+    return DatasetJob.model_validate({"spec": {**spec.model_dump(), "behaviours": [behaviour], **changes}})
+
+
+def test_a_run_plays_only_what_it_can(trained):
+    row = jobs.submit(trained, by_run("too-long", max_episode_steps=61), InProcess())
+    assert row.error == "max_episode_steps is 61 but the run run knows 60 timesteps; choose at most 60"
+    do(trained, train_job("planner", steps=1, model={"kind": "tt"}))
+    with pytest.raises(ValueError, match="policy is run:planner, a Trajectory Transformer, which has to plan"):
+        jobs.submit(trained, by_run("by-planner", policy="run:planner"), InProcess())
+
+
+def test_a_run_with_a_discount_is_asked_for_discounted_returns(trained, monkeypatch):
+    asked = []
+
+    class Asked(SequencePolicy):
+        def __init__(self, *arguments, **settings):
+            asked.extend(settings["targets"].tolist())
+            super().__init__(*arguments, **settings)
+
+    do(trained, train_job("discounted", steps=1, model={"discount": 0.9}))
+    monkeypatch.setattr("seqrl.policies.SequencePolicy", Asked)
+    do(trained, by_run("plain"))
+    do(trained, by_run("less", policy="run:discounted"))
+    plain, discounted = asked[0], asked[-1]
+    facts = trained.run("run").facts
+    assert plain == facts.returns.maximum
+    assert discounted == pytest.approx((1 - 0.9**facts.max_length) / 0.1)  # a reward of 1 at each of its steps
 
 
 def test_training_keeps_curves_histograms_events_and_a_checkpoint(trained):

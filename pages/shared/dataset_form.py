@@ -9,6 +9,8 @@ from pages.shared.estimates import dataset_cost
 from pages.shared.jobs import submit
 from pages.shared.names import name_field
 from seqrl.config import BehaviourSpec, DatasetJob, DatasetSpec, policy_reference
+from seqrl.config.models import ACTING_SPECS
+from seqrl.config.policies import RUN_PREFIX
 from seqrl.plots.format import count, duration, size
 from seqrl.registry import ENVIRONMENTS, EnvironmentRow, environment_row
 from seqrl.store import JobRow, Store
@@ -88,7 +90,11 @@ def _policies(store: Store, row: EnvironmentRow) -> list[str]:
         if policy.spec.environment == row.id
         for tier in policy.tiers
     ]
-    runs = [f"run:{run.name}" for run in store.runs() if run.facts.environment == row.id]
+    runs = [
+        f"{RUN_PREFIX}{run.name}"
+        for run in store.runs()
+        if run.facts.environment == row.id and isinstance(run.spec.model, ACTING_SPECS)
+    ]
     return ["random", *(["heuristic"] if row.heuristic else []), *bundled, *trained, *runs]
 
 

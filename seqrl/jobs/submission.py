@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from seqrl.config import DatasetFacts, JobSpec, check_beam_sweep, check_return_sweep, check_run, check_schedule_sweep
+from seqrl.config.models import ACTING_SPECS
 from seqrl.config.policies import POLICY_PREFIX, RUN_PREFIX
+from seqrl.registry import MODELS
 from seqrl.store import RunRow, Store
 
 
@@ -61,7 +63,12 @@ def usable_run(store: Store, name: str) -> RunRow:
 def _create_dataset(store: Store, job: Any, job_id: int) -> None:
     for behaviour in job.spec.behaviours:
         if behaviour.policy.startswith(RUN_PREFIX):
-            usable_run(store, behaviour.policy.removeprefix(RUN_PREFIX))
+            run = usable_run(store, behaviour.policy.removeprefix(RUN_PREFIX))
+            if not isinstance(run.spec.model, ACTING_SPECS):
+                raise ValueError(
+                    f"policy is {behaviour.policy}, a {MODELS[run.spec.model.kind].title}, which has to plan and is no "
+                    "behaviour; choose a Decision Transformer, RvS or behaviour cloning"
+                )
         elif behaviour.policy.startswith(POLICY_PREFIX):
             store.policy_snapshots(behaviour.policy)
     store.add_dataset(job.spec.name, source=job.spec.model_dump(mode="json"), job_id=job_id)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqrl.config import DatasetSpec
+from seqrl.config import DatasetSpec, best_return
 from seqrl.config.policies import POLICY_PREFIX, RUN_PREFIX
 from seqrl.datasets import BuildStopped, build
 from seqrl.environments import EnvironmentFacts
@@ -72,6 +72,11 @@ class _Maker:
                     f"the run {self._name} knows {what}s of {theirs.size} numbers ({theirs.kind}) but "
                     f"{facts.environment} has {ours.size} ({ours.kind}); choose a run of this environment"
                 )
+        known, limit = getattr(model, "max_timestep", None), facts.max_episode_steps
+        if known is not None and (limit is None or limit > known):
+            raise ValueError(
+                f"max_episode_steps is {limit} but the run {self._name} knows {known} timesteps; choose at most {known}"
+            )
         return RunController(model, spec.model, trained_on)
 
 
@@ -92,7 +97,7 @@ class RunController:
             self._spec,
             self._facts,
             seeds=list(seeds),
-            targets=np.full(count, self._facts.returns.maximum),
+            targets=np.full(count, best_return(self._facts, self._model.discount)),
             sampled=np.ones(count, dtype=bool),
         )
 
