@@ -217,7 +217,7 @@ def mark_chosen(figure: go.Figure, data: Measured) -> None:
         ink = PALETTES[style()[0]].ink
         figure.add_scatter(
             x=cells["target"],
-            y=cells["mean"],
+            y=cells["comparable"],
             mode="markers",
             marker={"symbol": "circle-open", "size": 19, "color": ink, "line": {"width": 2}},
             hoverinfo="skip",

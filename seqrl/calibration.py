@@ -120,7 +120,8 @@ def points(episodes: pd.DataFrame, *, by: Sequence[str] = _CELL, seed: int = 0) 
     Returns:
         One row a cell, words in order of first appearance, numbers by size: the columns of
         ``by``, ``n``, ``mean``, ``std`` (population), ``low``, ``high`` (environment's reward), ``comparable`` (mean in
-        the unit of the target), ``length`` (mean steps) when known, ``chosen`` (mean of what a model asked for where
+        the unit of the target), where targets are discounted ``comparable_low`` and ``comparable_high`` (its interval),
+        ``length`` (mean steps) when known, ``chosen`` (mean of what a model asked for where
         the choice was its own, else NaN) when there is such a cell, and ``conditioned`` when there are targets.
     """
     by = list(by)
@@ -129,9 +130,10 @@ def points(episodes: pd.DataFrame, *, by: Sequence[str] = _CELL, seed: int = 0) 
         return pd.DataFrame(
             {name: pd.Series(dtype=object if name in ("run", "decoding") else float) for name in columns}
         )
-    frame = episodes.assign(_comparable=_comparable(episodes))
+    frame = episodes.assign(_comparable=comparable(episodes))
     rows: list[dict[str, Any]] = []
     samples: list[np.ndarray] = []
+    discounted: list[np.ndarray] = []
     for key, cell in frame.groupby(by, dropna=False, sort=False):
         achieved = cell["achieved_return"].to_numpy(np.float64)
         row = dict(zip(by, key, strict=True))
@@ -143,7 +145,10 @@ def points(episodes: pd.DataFrame, *, by: Sequence[str] = _CELL, seed: int = 0) 
             row["chosen"] = cell["chosen_return"].mean()
         rows.append(row)
         samples.append(achieved)
+        discounted.append(cell["_comparable"].to_numpy(np.float64))
     _fill_intervals(rows, samples, seed)
+    if "discounted_return" in episodes:
+        _fill_intervals(rows, discounted, seed, "comparable_")
     table = pd.DataFrame(rows)
     if "target" in by:
         table["target"] = table["target"].astype(float)
@@ -198,7 +203,7 @@ def _sort_key(column: pd.Series) -> pd.Series:
     return column if pd.api.types.is_numeric_dtype(column) else pd.Series(pd.factorize(column)[0], column.index)
 
 
-def _comparable(episodes: pd.DataFrame) -> pd.Series:
+def comparable(episodes: pd.DataFrame) -> pd.Series:
     """Achieved return in the unit of the target: discounted where the run's targets are."""
     achieved = episodes["achieved_return"].astype(float)
     if "discounted_return" not in episodes:
@@ -206,14 +211,14 @@ def _comparable(episodes: pd.DataFrame) -> pd.Series:
     return episodes["discounted_return"].astype(float).fillna(achieved)
 
 
-def _fill_intervals(rows: list[dict[str, Any]], samples: list[np.ndarray], seed: int) -> None:
+def _fill_intervals(rows: list[dict[str, Any]], samples: list[np.ndarray], seed: int, prefix: str = "") -> None:
     by_size: dict[int, list[int]] = {}
     for place, sample in enumerate(samples):
         by_size.setdefault(len(sample), []).append(place)
     for places in by_size.values():
         low, high = bootstrap_interval(np.stack([samples[place] for place in places], axis=1), seed=seed)
         for column, place in enumerate(places):
-            rows[place] |= {"low": low[column], "high": high[column]}
+            rows[place] |= {f"{prefix}low": low[column], f"{prefix}high": high[column]}
 
 
 def calibration(points: pd.DataFrame, targets: Iterable[float] | None = None) -> pd.DataFrame:

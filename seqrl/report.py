@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 
 from seqrl import __version__, calibration, plots
-from seqrl.config import BeamSweepSpec, ScheduleSweepSpec, schedule_text
+from seqrl.config import BeamSweepSpec, ScheduleSweepSpec, schedule_text, sweep_discount
 from seqrl.plots.format import count, number, with_interval
 from seqrl.registry import MODELS, environment_row
 from seqrl.store import NotFound, RunRow, Store, SweepRow
@@ -153,9 +153,11 @@ def _labels(kinds: dict[str, str]) -> dict[str, str]:
 
 
 def _data_returns(store: Store, runs: dict[str, RunRow]) -> np.ndarray | None:
+    """Of the first run whose data is here, in the unit of the targets."""
+    discount = sweep_discount(run.spec.model for run in runs.values())
     for run in runs.values():
         try:
-            return store.dataset_episodes(run.spec.dataset)["achieved_return"].to_numpy(float)
+            return store.dataset_returns(run.spec.dataset, discount)
         except NotFound:
             continue
     return None

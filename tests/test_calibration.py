@@ -138,6 +138,7 @@ def test_discounted_targets_are_compared_with_discounted_returns():
     episodes = episode_table({("dt", "sampled", 50.0): [69.0]}).assign(discounted_return=50.0)
     measured, table = summarise(episodes)
     assert measured.loc[0, "mean"] == 69
+    assert measured.loc[0, ["comparable", "comparable_low", "comparable_high"]].tolist() == [50, 50, 50]
     assert table.loc[0, "mae"] == 0
     assert table.loc[0, "best"] == 69
 

@@ -9,7 +9,7 @@ import torch
 from seqrl.config import ReturnSweepSpec
 from seqrl.environments import make_vector
 from seqrl.environments.noise import episode_seed
-from seqrl.evaluation import Cell, Plan, acting_precision, play, return_sweep, sweep_cells, sweeps
+from seqrl.evaluation import Cell, Plan, acting_precision, measure_plans, play, return_sweep, sweep_cells, sweeps
 from seqrl.rendering import Replay
 from tests.acting import actor_for, facts_for
 
@@ -269,6 +269,18 @@ def test_discounted_targets_are_measured_in_their_own_unit():
     cells = list(return_sweep(sweep_of(targets=(8.0,)), {"dt": actor}))
     for record in (r for cell in cells for r in cell):
         assert record.cell["discounted_return"] == pytest.approx((1 - 0.9**record.length) / (1 - 0.9))
+
+
+def test_who_takes_no_target_is_compared_in_the_unit_of_those_who_do():
+    facts = facts_for("CartPole-v1")
+    cloned = actor_for(facts, "bc", kind="bc")
+    models = {"dt": actor_for(facts, discount=0.9), "bc": cloned}
+    cells = list(return_sweep(sweep_of(runs=("dt", "bc"), targets=(8.0,)), models))
+    for record in (r for cell in cells for r in cell):
+        assert record.cell["discounted_return"] == pytest.approx((1 - 0.9**record.length) / (1 - 0.9))
+    plans = [Plan(Cell("bc", "greedy", None), 0, 0)]
+    assert "discounted_return" in measure_plans(sweep_of(runs=("bc",)), cloned, plans, 0.9)[0].cell
+    assert "discounted_return" not in measure_plans(sweep_of(runs=("bc",)), cloned, plans)[0].cell
 
 
 def test_an_environment_without_a_limit_ends_where_the_data_ends():

@@ -3,38 +3,54 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 
+import numpy as np
 import streamlit as st
 
 from pages.shared import forms
 from pages.shared.jobs import submit
 from pages.shared.names import name_field
+from pages.shared.sweep_view import returns_of_data
 from seqrl.config import (
-    DatasetFacts,
     PlanningSpec,
     ReturnSweepJob,
     ReturnSweepSpec,
     can_choose,
     check_return_sweep,
+    discounted_bounds,
     offered_decodings,
+    sweep_discount,
     takes_target,
+    target_discount,
 )
 from seqrl.plots.format import count
 from seqrl.plots.layout import round_step
 from seqrl.registry import MODELS
-from seqrl.store import RunRow, Store
+from seqrl.store import NotFound, RunRow, Store
 
 TOKEN_SAMPLING = ("actions", "observations", "rewards")
 """Settings of single token kinds, which the command line and the stored spec offer."""
 
 
-def suggested_targets(facts: DatasetFacts) -> str:
-    """About ten round returns over the range of the data, as ``start:stop:step``; both where there are only two."""
-    low, high = facts.returns.minimum, facts.returns.maximum
+def returns_in_data(row: RunRow) -> np.ndarray:
+    """Returns that span those of what a run learned from, discounted as its targets are."""
+    returns, discount = row.facts.returns, target_discount(row.spec.model)
+    if discount == 1:
+        return np.array([returns.minimum, *returns.percentiles.values(), returns.maximum])
+    try:
+        return returns_of_data(os.environ.get("SEQRL_HOME", ""), row.spec.dataset, discount)
+    except NotFound:
+        return np.linspace(*discounted_bounds(row.facts, discount, row.facts.step_limit), 3)
+
+
+def suggested_targets(returns: np.ndarray) -> str:
+    """About ten round targets over the range of some returns, as ``start:stop:step``; both where there are only two."""
+    low, high = float(returns.min()), float(returns.max())
     if not high > low:
         return f"{high:g}"
-    if len({low, high, *facts.returns.percentiles.values()}) == 2:
+    if len(np.unique(returns)) == 2:
         return f"{low:g}, {high:g}"
     step = round_step(high - low, 10)
     start, stop = math.ceil(low / step) * step, math.floor(high / step) * step
@@ -58,13 +74,14 @@ def new_sweep(store: Store, runs: Sequence[RunRow]) -> str | None:
             "Runs", names, default=wished[:1], key="ask", bind="query-params", help="The trained models to compare."
         )
         asked = [row for row in runs if row.name in chosen]
-        facts = (asked or runs)[0].facts
         offered = dict.fromkeys(d for row in asked for d in offered_decodings(row.spec.model, row.facts))
         first, second, third = st.columns([3, 2, 2])
+        listening = [row for row in asked if takes_target(row.spec.model)]
+        discount = sweep_discount(row.spec.model for row in asked)
         with first:
             text = st.text_input(
-                "Targets (reward)",
-                suggested_targets(facts) if any(takes_target(row.spec.model) for row in asked) else "",
+                "Targets (reward)" if discount == 1 else f"Targets (reward, discounted by {discount:g} a step)",
+                suggested_targets(returns_in_data(listening[0])) if listening else "",
                 key=f"targets.{chosen[0] if chosen else ''}",
                 placeholder="none of these runs takes one",
                 help="The returns to ask for: 25, 50, 100 or start:stop:step, stop included.",

@@ -14,6 +14,7 @@ import streamlit as st
 
 from pages.shared.frame import open_store
 from seqrl.calibration import MOST_TYPICAL, by_typicality, summarise
+from seqrl.config import sweep_discount
 from seqrl.plots.format import count, number, with_interval
 from seqrl.registry import MODELS, environment_row
 from seqrl.store import NotFound, RunRow, Store, SweepRow
@@ -70,20 +71,30 @@ def kind_of(run: RunRow) -> str:
 
 
 def dataset_returns(store: Store, sweep: SweepRow) -> np.ndarray:
-    """Returns of the episodes that the first run learned from; empty when they are gone."""
+    """Returns of the episodes that the first run learned from, in the unit of the targets; empty when they are gone."""
     try:
-        table = store.dataset_episodes(store.run(sweep.spec.runs[0]).spec.dataset)
+        runs = [store.run(name).spec for name in sweep.spec.runs]
+        discount = sweep_discount(run.model for run in runs)
+        return returns_of_data(os.environ.get("SEQRL_HOME", ""), runs[0].dataset, discount)
     except NotFound:
         return np.empty(0)
-    return table["achieved_return"].to_numpy(float)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def returns_of_data(home: str, dataset: str, discount: float) -> np.ndarray:
+    """What `seqrl.store.Store.dataset_returns` says; the episodes of a dataset never change."""
+    return open_store().dataset_returns(dataset, discount)
 
 
 def normalisation(store: Store, sweep: SweepRow) -> tuple[tuple[float, float], str] | None:
-    """What counts as 0 and 100, and in words; None when nothing is known to compare with."""
+    """What counts as 0 and 100, and in words; None when nothing is known to compare with, or targets are discounted."""
     try:
-        facts = store.run(sweep.spec.runs[0]).facts
+        runs = [store.run(name) for name in sweep.spec.runs]
     except NotFound:
         return None
+    if sweep_discount(run.spec.model for run in runs) < 1:
+        return None
+    facts = runs[0].facts
     reference = environment_row(facts.environment or "").reference_returns
     if reference is not None:
         return reference, f"0 is a random policy ({number(reference[0])}), 100 an expert ({number(reference[1])})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -118,6 +118,16 @@ def can_choose(model: ModelSpec) -> bool:
     return isinstance(model, DecisionTransformerSpec) and model.return_head != "none"
 
 
+def target_discount(model: ModelSpec) -> float:
+    """The discount of the targets that a model takes; those of a Trajectory Transformer are never discounted."""
+    return model.discount if isinstance(model, DecisionTransformerSpec | RvsSpec) else 1.0
+
+
+def sweep_discount(models: Iterable[ModelSpec]) -> float:
+    """The discount of a sweep's targets, with which every achieved return is compared; 1 if no model takes one."""
+    return next((target_discount(model) for model in models if takes_target(model)), 1.0)
+
+
 def check_return_sweep(spec: ReturnSweepSpec, runs: Mapping[str, tuple[RunSpec, DatasetFacts]]) -> None:
     """Refuse a sweep that its runs cannot be asked for, before anything is computed.
 
@@ -132,6 +142,10 @@ def check_return_sweep(spec: ReturnSweepSpec, runs: Mapping[str, tuple[RunSpec, 
             f"model_chooses is true but {', '.join(runs)} cannot tell which returns are attainable; "
             "train a Decision Transformer with return_head bins"
         )
+    discounts = {name: target_discount(run.model) for name, (run, _) in runs.items() if takes_target(run.model)}
+    if len(set(discounts.values())) > 1:
+        told = ", ".join(f"{name} with {discount:g}" for name, discount in discounts.items())
+        raise ValueError(f"the runs count returns with different discounts ({told}); choose runs of one discount")
     for name, (run, facts) in runs.items():
         model = run.model
         if not spec.targets and takes_target(model) and not (spec.model_chooses and can_choose(model)):
@@ -145,12 +159,12 @@ def check_return_sweep(spec: ReturnSweepSpec, runs: Mapping[str, tuple[RunSpec, 
                 f"decodings is sampled but the tanh head of {name} gives one action without chances; "
                 "choose greedy, or train with action_head gaussian"
             )
-        if isinstance(model, DecisionTransformerSpec | RvsSpec) and model.discount < 1:
-            low, high = discounted_bounds(facts, model.discount, facts.step_limit)
+        if (discount := target_discount(model)) < 1:
+            low, high = discounted_bounds(facts, discount, facts.step_limit)
             wrong = next((target for target in spec.targets if not low <= target <= high), None)
             if wrong is not None:
                 raise ValueError(
-                    f"target {wrong:g} is out of reach of {name}: with discount {model.discount:g} the returns of its "
+                    f"target {wrong:g} is out of reach of {name}: with discount {discount:g} the returns of its "
                     f"data are discounted too; choose targets from {low:.4g} to {high:.4g}"
                 )
 
@@ -164,6 +178,12 @@ def discounted_bounds(facts: DatasetFacts, discount: float, steps: int) -> tuple
     """
     weight = steps if discount == 1 else (1 - discount**steps) / (1 - discount)
     return min(facts.reward_minimum * weight, 0.0), max(facts.reward_maximum * weight, 0.0)
+
+
+def best_return(facts: DatasetFacts, discount: float) -> float:
+    """The best return of the data as a run was taught to count it; with a discount below 1 it is an upper bound."""
+    best = facts.returns.maximum
+    return best if discount == 1 else min(best, discounted_bounds(facts, discount, facts.max_length)[1])
 
 
 DATASET_PREFIX = "dataset:"

@@ -36,6 +36,7 @@ from seqrl.config import (
     can_choose,
     check_return_sweep,
     offered_decodings,
+    sweep_discount,
     takes_target,
 )
 from seqrl.config.models import ActionModelSpec
@@ -139,6 +140,7 @@ def return_sweep(
     measured = {Cell(run, decoding, _target(target)) for run, decoding, target in done}  # type: ignore[arg-type]
     planned = sweep_cells(spec, runs)
     cells = [cell for cell in planned if cell not in measured]
+    discount = sweep_discount(run.model for run, _ in runs.values())
     meter = _Meter(len(planned) * spec.episodes, (len(planned) - len(cells)) * spec.episodes, on_progress)
     for run, actor in actors.items():
         own = [cell for cell in cells if cell.run == run]
@@ -148,7 +150,7 @@ def return_sweep(
         facts = actor.facts
         vector = make_vector(facts.environment or "", facts.environment_kwargs, max_episode_steps=facts.step_limit)
         with closing(vector):
-            yield from _play_in_chunks(actor, plans, vector, spec, should_stop, meter)
+            yield from _play_in_chunks(actor, plans, vector, spec, discount, should_stop, meter)
         if should_stop():
             return
 
@@ -177,6 +179,7 @@ def play(
     acting: Literal["cached", "window"] = "cached",
     precision: Literal["fp32", "bf16"] = "fp32",
     planning: PlanningSpec | None = None,
+    discount: float | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     on_step: Callable[[int, int], None] = lambda timestep, running: None,
 ) -> Iterator[list[EpisodeRecord]]:
@@ -191,6 +194,7 @@ def play(
         acting: see `SequencePolicy`.
         precision: see `SequencePolicy`.
         planning: of a Trajectory Transformer; None takes the defaults.
+        discount: with which achieved returns are compared with targets; None takes the actor's own.
         should_stop: asked before every step; when true, episodes still running are dropped.
         on_step: told (timestep, episodes that ran) after every step.
 
@@ -212,7 +216,8 @@ def play(
         ended = terminated | truncated
         if ended.any():
             ends = zip(running[ended], terminated[ended], truncated[ended], strict=True)
-            yield [trace.record(plans[row], row, bool(end), bool(cut), policy.discount) for row, end, cut in ends]
+            counted = policy.discount if discount is None else discount
+            yield [trace.record(plans[row], row, bool(end), bool(cut), counted) for row, end, cut in ends]
             stays = ~ended
             vector.keep(stays)
             policy.keep(stays)
@@ -272,6 +277,7 @@ def _play_in_chunks(
     plans: Sequence[Plan],
     vector: EnvironmentVector,
     spec: ReturnSweepSpec,
+    discount: float,
     should_stop: Callable[[], bool],
     meter: _Meter,
 ) -> Iterator[list[EpisodeRecord]]:
@@ -283,6 +289,7 @@ def _play_in_chunks(
             chunk,
             vector,
             **_settings(spec, actor),
+            discount=discount,
             should_stop=should_stop,
             on_step=lambda timestep, running: meter.step(timestep / actor.facts.step_limit, running),
         )
@@ -299,12 +306,22 @@ def _target(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
 
 
-def measure_plans(spec: ReturnSweepSpec, actor: Actor, plans: Sequence[Plan]) -> list[EpisodeRecord]:
-    """Play some episodes of a sweep in lock step, all to their end; they are the ones that `return_sweep` measures."""
+def measure_plans(
+    spec: ReturnSweepSpec, actor: Actor, plans: Sequence[Plan], discount: float = 1.0
+) -> list[EpisodeRecord]:
+    """Play some episodes of a sweep in lock step, all to their end; they are the ones that `return_sweep` measures.
+
+    Args:
+        spec: the sweep.
+        actor: who acts.
+        plans: the episodes.
+        discount: of the sweep's targets, see `sweep_discount`.
+    """
     facts = actor.facts
     vector = make_vector(facts.environment or "", facts.environment_kwargs, max_episode_steps=facts.step_limit)
     with closing(vector):
-        return [record for records in play(actor, plans, vector, **_settings(spec, actor)) for record in records]
+        shares = play(actor, plans, vector, **_settings(spec, actor), discount=discount)
+        return [record for records in shares for record in records]
 
 
 def _settings(spec: ReturnSweepSpec, actor: Actor) -> dict[str, Any]:

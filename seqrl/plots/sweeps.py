@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from seqrl.calibration import comparable
 from seqrl.plots.format import enumerate_words, number
 from seqrl.plots.layout import finite_range, round_step
 from seqrl.plots.sentences import sentence
@@ -64,7 +65,7 @@ class RtgSweepInfo(NamedTuple):
         density_edges: (n+1,) bin edges of the data's returns, empty when unknown.
         density: (n,) episodes of the data in each bin.
         outside: spans of targets that the data has no return for.
-        unit: "reward" or "normalised score".
+        unit: "reward", "discounted reward" or "normalised score".
     """
 
     series: tuple[Series, ...]
@@ -91,15 +92,20 @@ def rtg_sweep_info(
     Args:
         points: as `seqrl.calibration.points` returns them: run, decoding, target (NaN for runs that are asked
             for nothing or choose themselves), n, mean, low, high, and optionally ``comparable`` (mean in the target's
-            unit) and ``chosen`` (what a model that chose asked for).
+            unit; its interval where targets are discounted) and ``chosen`` (what a model that chose asked for).
         kinds: run → dt, tt, bc, %bc or rvs; decides the colour.
         labels: run → name in the chart; without it, the family's name where it is the only one, else the run's.
-        episodes: one row an episode: episode_id, run, decoding, target, achieved_return, optionally length.
+        episodes: one row an episode: episode_id, run, decoding, target, achieved_return, optionally length and
+            discounted_return.
         dataset_returns: (E,) return of every episode of the training data.
         reference_returns: (random, expert) returns; when given, everything is shown as normalised score
             ``100 (x − random) / (expert − random)`` (Fu et al. 2020).
+
+    Where targets are discounted, everything is shown as they are, and so ``dataset_returns`` have to be.
     """
     scale, unit = _scale(reference_returns)
+    if "comparable_low" in points:
+        points, unit = _as_targets(points), "discounted reward"
     kinds = kinds or {}
     runs = list(dict.fromkeys(points["run"])) if len(points) else []
     names = _names(runs, kinds, labels or {})
@@ -140,6 +146,11 @@ def _scale(reference_returns: tuple[float, float] | None) -> tuple[Callable[[Any
     return (lambda values: 100 * (values - random) / (expert - random)), "normalised score"
 
 
+def _as_targets(points: pd.DataFrame) -> pd.DataFrame:
+    """Points whose mean and interval are in the unit of their targets."""
+    return points.assign(mean=points["comparable"], low=points["comparable_low"], high=points["comparable_high"])
+
+
 def _names(runs: Sequence[str], kinds: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, str]:
     names = {}
     for run in runs:
@@ -160,7 +171,7 @@ def _dots(episodes: pd.DataFrame | None, run: str, decoding: str) -> Dots:
         asked = asked.fillna(own["chosen_return"].astype(float))
     return Dots(
         asked.to_numpy(),
-        own["achieved_return"].to_numpy(float),
+        comparable(own).to_numpy(float),
         own["episode_id"].to_numpy(np.int64),
         length,
     )

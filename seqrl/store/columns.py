@@ -120,6 +120,12 @@ class Columns:
         """Whether the observations are more than should become resident in memory."""
         return is_large(self.observations)
 
+    def returns(self, discount: float = 1.0) -> np.ndarray:
+        """The return of every episode from its start, discounted by the steps since: (E,) float64, reward units."""
+        starts = self.spans["start"]
+        since_start = np.arange(self.steps) - np.repeat(starts, self.spans["end"] - starts)
+        return np.asarray(np.add.reduceat(self.rewards[: self.steps] * discount**since_start, starts))
+
     def pieces(self, name: Literal["observations", "actions"], rows: np.ndarray) -> Iterator[np.ndarray]:
         """Copies of some steps of a column, piece by piece; see `seqrl.mapped.copied_rows`."""
         return copied_rows(getattr(self, name), rows)

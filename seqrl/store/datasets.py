@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from seqrl.config import DatasetFacts
 from seqrl.store.base import StoreBase
 from seqrl.store.columns import Columns, ColumnsMissing
@@ -113,6 +115,19 @@ class DatasetTable(StoreBase):
         if row is None or row["episodes"] is None:
             raise NotFound("episode table of the dataset", name, ())
         return pd.read_parquet(io.BytesIO(row["episodes"]))
+
+    def dataset_returns(self, name: str, discount: float = 1.0) -> np.ndarray:
+        """The returns of a dataset's episodes, (E,) reward units.
+
+        Raises:
+            NotFound: if there is no such dataset, or, with a discount below 1, its steps are not on this machine.
+        """
+        if discount == 1:
+            return np.asarray(self.dataset_episodes(name)["achieved_return"], dtype=np.float64)
+        try:
+            return Columns.open(self.columns_folder(name)).returns(discount)
+        except ColumnsMissing:
+            raise NotFound("steps of the dataset", name, ()) from None
 
     def dataset_sample(self, name: str, most_steps: int = MOST_STEPS) -> Sample:
         """The steps of some episodes: those that the bundle keeps, else some of the columns, evenly spaced.

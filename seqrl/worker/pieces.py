@@ -21,7 +21,7 @@ from pydantic import Field, TypeAdapter
 import seqrl
 from seqrl.beam_evaluation import BeamCell, beam_cells, measure_beam, planned_together
 from seqrl.checkpoints import model_of
-from seqrl.config import BeamSweepSpec, DatasetFacts, Decoding, ReturnSweepSpec, RunSpec
+from seqrl.config import BeamSweepSpec, DatasetFacts, Decoding, ReturnSweepSpec, RunSpec, sweep_discount
 from seqrl.config.base import Name, Spec
 from seqrl.evaluation import Actor, Cell, Plan, largest_chunk, measure_plans, precision_on, sweep_cells
 from seqrl.store.episodes import encode
@@ -55,6 +55,7 @@ class ReturnPiece(_Piece):
     kind: Literal["sweep_rtg"] = "sweep_rtg"
     sweep: ReturnSweepSpec
     points: tuple[PointEpisodes, ...]
+    discount: float = Field(1.0, description="of the sweep's targets, whatever this run takes")
 
     @property
     def episodes(self) -> int:
@@ -68,7 +69,7 @@ class ReturnPiece(_Piece):
             for point in self.points
             for episode in range(point.first, point.stop)
         ]
-        return measure_plans(self.sweep, actor, plans)
+        return measure_plans(self.sweep, actor, plans, self.discount)
 
 
 class BeamPiece(_Piece):
@@ -124,6 +125,7 @@ def return_pieces(
         workers: how many measure at once; the cuts depend on it, the records do not.
     """
     cells = [cell for cell in sweep_cells(spec, runs) if tuple(cell) not in done]
+    discount = sweep_discount(run.model for run, _ in runs.values())
     for run, group in itertools.groupby(cells, lambda cell: cell.run):
         own = [(cell, episode) for cell in group for episode in range(spec.episodes)]
         rows = rows_of_a_piece(len(own), workers, largest_chunk(*runs[run]))
@@ -133,6 +135,7 @@ def return_pieces(
                 sweep=settled,
                 run=run,
                 points=points_of(own[start : start + rows]),
+                discount=discount,
                 checkpoint=checkpoints[run],
                 versions=versions(),
             )

@@ -11,6 +11,7 @@ from seqrl.config import (
     ReturnSummary,
     ReturnSweepSpec,
     RunSpec,
+    RvsSpec,
     SpaceFacts,
     TrajectoryTransformerSpec,
     check_return_sweep,
@@ -95,6 +96,17 @@ def test_an_undiscounted_target_for_a_discounted_run_is_refused():
         check(DecisionTransformerSpec(discount=0.9), targets=(5.0, 9.0))
     with pytest.raises(ValueError, match=r"target -9 is out of reach of a: .* from -8.784 to 8.784"):
         check(DecisionTransformerSpec(discount=0.9), targets=(-9.0,), reward_minimum=-1.0)
+
+
+@pytest.mark.parametrize("other", [DecisionTransformerSpec(), TrajectoryTransformerSpec(), RvsSpec(discount=0.5)])
+def test_runs_with_different_discounts_have_no_sweep_in_common(other):
+    facts = facts_with(DISCRETE)
+    models = {"a": DecisionTransformerSpec(discount=0.9), "b": other, "c": BehaviourCloningSpec()}
+    spec = ReturnSweepSpec(name="s", runs=tuple(models), targets=(1.0,))
+    runs = {name: (RunSpec(name=name, dataset="d", model=model), facts) for name, model in models.items()}
+    with pytest.raises(ValueError, match="different discounts .a with 0.9, b with .*choose runs of one discount"):
+        check_return_sweep(spec, runs)
+    check_return_sweep(spec, {name: runs["c" if name == "b" else name] for name in runs})
 
 
 def test_a_trajectory_transformer_plans_with_what_it_can_see_and_draw():

@@ -4,14 +4,16 @@ import dataclasses
 
 import pytest
 from in_app import open_page
-from small_store import BEAMS, PLANNER, SWEEP, add_planner, fill
+from small_store import BEAMS, DATASET, PLANNER, SWEEP, add_planner, add_run, fill
 from streamlit.errors import StreamlitAPIException
 
 from pages.shared.sweep_view import film, on_average, typical
 from seqrl import plots
 from seqrl.config import (
     BeamSweepSpec,
+    DecisionTransformerSpec,
     ReturnSweepSpec,
+    parse_numbers,
 )
 from seqrl.registry import ENVIRONMENTS
 from seqrl.store import Store
@@ -53,6 +55,17 @@ def test_a_control_of_a_page_that_is_not_whole_or_left_draws_all_of_it(home, mon
     app.toggle(key="dots").set_value(False).run()
     assert not app.exception
     assert whole
+
+
+@pytest.mark.parametrize("columns", [True, False])
+def test_the_form_for_a_discounted_run_suggests_discounted_targets(home, columns):
+    store = fill(home, columns=columns)
+    add_run(store, "dt-less", DecisionTransformerSpec(discount=0.9), store.dataset(DATASET).facts)
+    app = open_page("rtg_sweep", form="1", ask="dt-less")
+    targets = app.text_input(key="targets.dt-less")
+    assert targets.label == "Targets (reward, discounted by 0.9 a step)"
+    assert 0 <= min(parse_numbers(targets.value)) < max(parse_numbers(targets.value)) <= 10  # 1 / (1 - 0.9)
+    assert not app.button(key="sweep.submit").disabled
 
 
 def test_a_sweep_form_refuses_targets_that_are_no_numbers(home):

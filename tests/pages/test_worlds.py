@@ -1,7 +1,5 @@
 """Pages over what is not CartPole: goals, pictures, and policies that learn online."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from in_app import open_page
@@ -11,7 +9,6 @@ from pages.shared.dataset_deriving import HINDSIGHT, MAKES
 from pages.shared.dataset_view import VIEWS
 from pages.shared.new_sweep import suggested_targets
 from seqrl.config import PolicySpec, RenderJob, RenderSpec, SnapshotFacts
-from seqrl.datasets.statistics import summarise_returns
 from seqrl.store import Store
 from tests.in_process import as_json, do
 
@@ -138,4 +135,4 @@ def test_a_preset_that_another_model_lacks_gives_way(run):
     ],
 )
 def test_targets_are_suggested_from_the_returns_of_the_data(returns, suggested):
-    assert suggested_targets(SimpleNamespace(returns=summarise_returns(np.array(returns)))) == suggested
+    assert suggested_targets(np.array(returns)) == suggested

@@ -28,6 +28,21 @@ def lines(figure):
     ]
 
 
+def test_where_targets_are_discounted_everything_is():
+    table = sweep_episodes(KINDS, [10.0, 20.0], 8)
+    table["discounted_return"] = table["achieved_return"] / 10
+    info = rtg_sweep_info(points(table), kinds=KINDS, episodes=table, dataset_returns=[5.0, 50.0])
+    plain = rtg_sweep_info(points(table.drop(columns="discounted_return")), kinds=KINDS)
+    assert (info.unit, plain.unit) == ("discounted reward", "reward")
+    for line, other in zip(info.series, plain.series, strict=True):
+        for what in ("mean", "low", "high"):
+            np.testing.assert_allclose(getattr(line, what), getattr(other, what) / 10)
+        if line.flat:
+            np.testing.assert_allclose(line.flat[:3], np.array(other.flat[:3]) / 10)
+        assert line.dots.achieved.max() <= 50
+    assert rtg_sweep(info).layout.yaxis.title.text == "achieved return (discounted reward)"
+
+
 def test_every_dot_is_the_episode_its_customdata_names():
     table, info = build()
     table = table.set_index("episode_id")

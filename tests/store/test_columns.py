@@ -75,6 +75,14 @@ def test_what_is_written_is_read(tmp_path_factory, lengths):
         assert len(column) == columns.steps + TAIL_ROWS and not column[columns.steps :].any()
 
 
+@pytest.mark.parametrize("discount", [1.0, 0.9])
+def test_returns_are_discounted_from_the_start_of_each_episode(tmp_path, discount):
+    episodes = write(tmp_path / "columns", [3, 1, 5])
+    rewards = [episode[2] for episode in episodes]
+    expected = [sum(reward * discount**t for t, reward in enumerate(own)) for own in rewards]
+    assert Columns.open(tmp_path / "columns").returns(discount).tolist() == pytest.approx(expected)
+
+
 def test_images_stay_bytes(tmp_path):
     ((observations, _, _),) = write(tmp_path / "c", [4], (5, 3, 3), np.uint8)
     columns = Columns.open(tmp_path / "c")
