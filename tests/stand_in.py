@@ -101,4 +101,4 @@ DOINGS = {function.__name__: function for function in (quick, hold, nap, stubbor
 
 if __name__ == "__main__":
     worker.MODULES |= {"train": "tests.stand_in", "dataset": "tests.stand_in"}
-    sys.exit(worker.main(sys.argv[1:], stand_in_backend()))
+    worker.leave(worker.main(sys.argv[1:], stand_in_backend()))

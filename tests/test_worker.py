@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 
 import numpy as np
@@ -300,6 +301,14 @@ def test_every_kind_of_job_has_its_module():
     for reference in worker.MODULES.values():
         module, _, function = reference.partition(":")
         assert callable(getattr(import_module(module), function or "run"))
+
+
+def test_a_worker_leaves_with_its_code_and_all_that_it_had_to_say():
+    leave = "import atexit; from seqrl.worker.__main__ import leave; atexit.register(print, 'farewell')"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{leave}; print('said', end=' '); leave(3)"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, "said farewell\n", "")
 
 
 def test_a_worker_imports_only_what_its_kind_needs(tiny):

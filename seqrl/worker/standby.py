@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import cast
 
 from seqrl.jobs.standby import DESCRIPTORS, GROUPS, HEAD_BYTES, Group
-from seqrl.worker.__main__ import MODULES, main, yield_to_others
+from seqrl.worker.__main__ import MODULES, leave, main, yield_to_others
 
 _MEANWHILE: dict[Group, tuple[str, ...]] = {
     "films": ("seqrl.rendering", "pygame", "imageio_ffmpeg", "PIL.Image"),
@@ -48,4 +48,4 @@ def wait(group: Group, door: socket.socket) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(wait(cast(Group, sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))))
+    leave(wait(cast(Group, sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))))
