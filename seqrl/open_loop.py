@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqrl.config import DatasetFacts, OpenLoopSpec, RunSpec, TrajectoryTransformerSpec
+from seqrl.config import DatasetFacts, OpenLoopSpec, RunSpec, TrajectoryTransformerSpec, discounted_bounds
 from seqrl.models.action_model import ActionModel
 from seqrl.models.heads import action_scale
 from seqrl.models.trajectory_transformer import TrajectoryTransformer
@@ -28,6 +28,8 @@ _WINDOWS_AT_ONCE = 32
 _TARGETS = 21
 _TIMESTEP_GROUPS = 50
 _SHOWN_DIMENSIONS = 12
+_FAINTEST = 1e-200
+"""A smaller discount ** t counts as this: what is divided by it is out of reach, but finite."""
 
 OnProgress = Callable[[float, str], None]
 
@@ -81,7 +83,7 @@ def evaluate(
     on_progress(0.8, "asking for other returns")
     response = None
     if isinstance(model, ActionModel) and model.conditioned:
-        response = _response(spec, model, columns, episodes)
+        response = _response(spec, model, facts, columns, episodes)
     result = {
         "episodes": len(episodes),
         "steps": totals.steps,
@@ -233,11 +235,41 @@ def _planning_pieces(model: TrajectoryTransformer, columns: Columns, episodes: n
         yield _Piece(values, recorded, np.where(batch.mask.numpy(), timesteps, 0), batch.mask.numpy())
 
 
-def _response(spec: OpenLoopSpec, model: ActionModel, columns: Columns, episodes: np.ndarray) -> dict[str, Any]:
+def shifted_requests(
+    batch: WindowBatch, changes: np.ndarray, facts: DatasetFacts, discount: float
+) -> Iterator[WindowBatch]:
+    """Windows of episodes that were asked for more from their start, or for less.
+
+    With a discount the change at step t is divided by ``discount ** t``, and requests stay within what the data's
+    rewards can add up to before the time limit, as in `seqrl.policies.SequencePolicy`.
+
+    Args:
+        batch: B windows.
+        changes: (N, B) of the return at the first step, in the unit of the data.
+        facts: of the data that the run learned from.
+        discount: of the returns-to-go.
+
+    Yields:
+        The batch with other requests, N times.
+    """
+    recorded, timesteps = batch.returns_to_go.double().numpy(), batch.timesteps.numpy()
+    low, high = -np.inf, np.inf
+    if discount < 1:
+        left = facts.step_limit - np.arange(timesteps.max() + 1)
+        bounds = np.array([discounted_bounds(facts, discount, max(int(steps), 0)) for steps in left])
+        low, high = bounds[timesteps, 0], bounds[timesteps, 1]
+    faded = np.maximum(discount**timesteps, _FAINTEST)
+    for change in changes:
+        asked = np.clip(recorded + change[:, None] / faded, low, high)
+        yield replace(batch, returns_to_go=torch.from_numpy(asked).float())
+
+
+def _response(
+    spec: OpenLoopSpec, model: ActionModel, facts: DatasetFacts, columns: Columns, episodes: np.ndarray
+) -> dict[str, Any]:
     """What the model answers at recorded steps when their whole episode is asked for another return.
 
-    A request of ``target`` for an episode that paid G shifts every return-to-go of its window by ``target - G``. With a
-    discount the shift at step t is divided by ``discount ** t``, as acting does.
+    A request of ``target`` for an episode that paid G shifts the returns-to-go of its window by ``target - G``.
     """
     windows = Windows(columns, model.context_length, discount=model.discount, episodes=episodes)
     batch = windows.sample(spec.response_steps, spec.seed, 0)
@@ -245,13 +277,9 @@ def _response(spec: OpenLoopSpec, model: ActionModel, columns: Columns, episodes
     every = np.asarray(windows.returns_to_go[columns.episodes["start"].to_numpy()], dtype=np.float64)
     returns, data = every[episodes], (float(every.min()), float(every.max()))
     targets = np.array(spec.targets) if spec.targets else np.linspace(*data, _TARGETS)
-    asked = torch.from_numpy(returns[chosen].astype(np.float32))[:, None]
     last = batch.mask.sum(dim=1) - 1
-    answers = []
-    for target in targets:
-        shift = (float(target) - asked) / model.discount ** batch.timesteps.float()
-        answers.append(_last_answers(model, replace(batch, returns_to_go=batch.returns_to_go + shift), last))
-    values = np.stack(answers)  # (targets, steps, A)
+    asked = shifted_requests(batch, targets[:, None] - returns[chosen], facts, model.discount)
+    values = np.stack([_last_answers(model, requests, last) for requests in asked])  # (targets, steps, A)
     action = columns.facts.action
     names = list(action.labels if action.kind == "discrete" and action.labels else action.names)
     if action.kind == "multi_discrete":

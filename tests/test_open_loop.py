@@ -8,9 +8,11 @@ from seqrl.config import ImportSpec, OpenLoopSpec, RunSpec, parse_model
 from seqrl.datasets.importing import import_dataset
 from seqrl.models.decision_transformer import BehaviourCloning, DecisionTransformer
 from seqrl.models.trajectory_transformer import TrajectoryTransformer
-from seqrl.open_loop import choose_episodes, evaluate
+from seqrl.open_loop import choose_episodes, evaluate, shifted_requests
+from seqrl.policies import SequencePolicy
 from seqrl.store.columns import Columns
-from seqrl.windows import split_episodes
+from seqrl.windows import WindowBatch, returns_to_go, split_episodes
+from tests.acting import actor_for, facts_for
 from tests.foreign_files import steps, write_npz
 
 SPEC = OpenLoopSpec(name="e", run="r", dataset="d", targets=(-1.0, 1.0), response_steps=8)
@@ -91,6 +93,29 @@ def test_the_response_is_what_acting_would_say_to_the_shifted_request(tmp_path):
             )
         candidates.append(logits.softmax(-1)[0].numpy())
     assert min(np.abs(candidate - result["response"]["values"][1]).max() for candidate in candidates) < 1e-5
+
+
+def test_with_a_discount_requests_shift_as_they_do_while_acting():
+    model, run, facts = actor_for(facts_for("CartPole-v1", max_episode_steps=1200), discount=0.9)
+    rewards, targets = np.arange(1200) % 2.0, np.array([0.0, 3.0, 9.0])
+    policy = SequencePolicy(model, run.model, facts, seeds=[0] * 3, targets=targets, sampled=np.zeros(3, dtype=bool))
+    acting = [policy.returns_to_go]
+    for reward in rewards[:-1]:
+        policy.observe(np.full(3, reward))
+        acting.append(policy.returns_to_go)
+    recorded = returns_to_go(rewards, np.array([1200]), 0.9)
+    timesteps = np.array([[0, 1, 2], [14, 15, 16], [198, 199, 200], [1197, 1198, 1199]])
+    batch = WindowBatch(
+        observations=torch.zeros(4, 3, 4),
+        actions=torch.zeros(4, 3, dtype=torch.int64),
+        returns_to_go=torch.from_numpy(recorded[timesteps]).float(),
+        timesteps=torch.from_numpy(timesteps),
+        mask=torch.ones(4, 3, dtype=torch.bool),
+    )
+    changes = np.repeat(targets[:, None] - recorded[0], 4, axis=1)
+    for place, asked in enumerate(shifted_requests(batch, changes, facts, 0.9)):
+        expected = np.stack(acting)[timesteps, place]
+        np.testing.assert_allclose(asked.returns_to_go, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_models_without_requests_have_no_response(tmp_path):
