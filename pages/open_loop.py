@@ -26,6 +26,7 @@ from pages.shared.jobs import memory_held, progress
 from pages.shared.open_loop_view import evaluations, new_evaluation, no_sweep
 from pages.shared.sweep_view import kind_of
 from seqrl import plots
+from seqrl.config.imports import SPLITS
 from seqrl.plots.format import count, number, percent
 from seqrl.store import ACTIVE_STATES, JobRow
 
@@ -96,8 +97,7 @@ def figures() -> None:
     )
     cells = st.grid("auto", min_column_width=170)
     for run, result in results.items():
-        seen = "held-out" if result["held_out"] else "already seen"
-        about = f"{count(result['steps'], 'step')} of {count(result['episodes'], 'episode')}, {seen}."
+        about = f"{count(result['steps'], 'step')} of {count(result['episodes'], 'episode')} {SPLITS[result['split']]}."
         cells.metric(run, show(result["overall"]), help=about)
     cells.metric("Always the same action" if mismatch else "Always the mean action", show(first["baseline"]))
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from seqrl.config import DatasetFacts, OpenLoopSpec, RunSpec, TrajectoryTransformerSpec, discounted_bounds
+from seqrl.config.imports import SPLITS, Split
 from seqrl.models.action_model import ActionModel
 from seqrl.models.heads import action_scale
 from seqrl.models.trajectory_transformer import TrajectoryTransformer
@@ -59,7 +60,7 @@ def evaluate(
     Returns:
         JSON values, or None if it was asked to stop:
 
-        * ``episodes``, ``steps``: measured; ``held_out``: whether the run has never seen them.
+        * ``episodes``, ``steps``: measured; ``split``: what they were to the run, see `choose_episodes`.
         * ``measure``: "error" (mean absolute difference, in half action ranges; in action units where a dimension has
           no bounds) or "mismatch" (share of steps with another action than the recorded one).
         * ``overall``, ``baseline``: of the run, and of always answering the mean (or most frequent) action.
@@ -72,7 +73,7 @@ def evaluate(
           ``data`` (lowest and highest return of the data).
         * ``sentence``: all of it in one.
     """
-    episodes, held_out = choose_episodes(spec, run, facts, columns)
+    episodes, split = choose_episodes(spec, run, facts, columns)
     totals = _Totals(columns, run.model.context_length)
     count = -(-int(columns.episodes["length"].to_numpy()[episodes].sum()) // run.model.context_length)
     for done, piece in enumerate(_pieces(model, run, columns, episodes)):
@@ -87,26 +88,30 @@ def evaluate(
     result = {
         "episodes": len(episodes),
         "steps": totals.steps,
-        "held_out": held_out,
+        "split": split,
         **totals.result(),
         "response": response,
     }
     return result | {"sentence": _sentence(result)}
 
 
-def choose_episodes(spec: OpenLoopSpec, run: RunSpec, facts: DatasetFacts, columns: Columns) -> tuple[np.ndarray, bool]:
-    """Sorted indices of the episodes to measure, and whether the run has never seen them.
+def choose_episodes(
+    spec: OpenLoopSpec, run: RunSpec, facts: DatasetFacts, columns: Columns
+) -> tuple[np.ndarray, Split]:
+    """Sorted indices of the episodes to measure, and what they were to the run.
 
-    On the data that the run learned from, they come from the part that was kept out of training.
+    On the data that the run learned from, they come from the part that was kept out of training, if there is one. Other
+    data may be a part of it, or hold a part of it.
     """
-    candidates, held_out = np.arange(len(columns.episodes)), columns.facts.content_hash != facts.content_hash
-    if not held_out and run.training.validation_fraction > 0:
+    candidates, own = np.arange(len(columns.episodes)), columns.facts.content_hash == facts.content_hash
+    split: Split = "training" if own else "other"
+    if own and run.training.validation_fraction > 0:
         model_class = resolve(MODELS[run.model.kind].model)
         eligible = model_class.eligible_episodes(run.model, columns)
         candidates = eligible[split_episodes(len(eligible), run.training.validation_fraction, run.seed)[1]]
-        held_out = True
+        split = "validation"
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((spec.seed, 0x0BE1))))
-    return np.sort(generator.permutation(candidates)[: spec.episodes]), held_out
+    return np.sort(generator.permutation(candidates)[: spec.episodes]), split
 
 
 @dataclass(frozen=True)
@@ -307,11 +312,11 @@ def _last_answers(model: ActionModel, batch: WindowBatch, last: Tensor) -> np.nd
 
 def _sentence(result: dict[str, Any]) -> str:
     overall, baseline = result["overall"], result["baseline"]
-    seen = "held-out" if result["held_out"] else "already seen"
+    text = f"on episodes {SPLITS[result['split']]} "
     if result["measure"] == "error":
-        text = f"on {seen} episodes the action is off by {overall:.3g} half ranges, the mean action by {baseline:.3g}"
+        text += f"the action is off by {overall:.3g} half ranges, the mean action by {baseline:.3g}"
     else:
-        text = f"on {seen} episodes {overall:.1%} of the actions differ, {baseline:.1%} with always the same action"
+        text += f"{overall:.1%} of the actions differ, {baseline:.1%} with always the same action"
     response = result["response"]
     if response is not None:
         text += f"; from the lowest to the highest request the answer changes by {response['change']:.3g}"

@@ -53,7 +53,7 @@ def test_split_combine_and_filter(run, imported):
 def test_a_dataset_without_environment_trains_and_is_measured_open_loop(run, imported):
     assert run("train", "--dataset", "d", "--name", "r", *SMALL)[0] == 0
     result = as_json(run("evaluate", "open-loop", "--run", "r", "--dataset", "d", "--targets", "0,10", "--json"))
-    assert result["measure"] == "error" and result["held_out"] and len(result["response"]["values"]) == 2
+    assert result["measure"] == "error" and result["split"] == "validation" and len(result["response"]["values"]) == 2
     assert "half ranges" in run("evaluate", "open-loop", "--run", "r", "--dataset", "d")[1]
     code, _, sentence = run("sweep", "rtg", "--run", "r", "--targets", "1")
     assert code == 1 and "without an environment; use evaluate open-loop" in sentence

@@ -44,8 +44,9 @@ def test_the_error_of_a_constant_answer_is_its_mean_distance(tmp_path):
     model = constant(DecisionTransformer.build(run.model, columns.facts, 0), np.arctanh([0.5, -0.25]))
     result = evaluate(SPEC, model, run, columns.facts, columns)
     errors = np.abs(columns.actions[: columns.steps] - [0.5, -0.25])
-    assert result["measure"] == "error" and result["steps"] == columns.steps and not result["held_out"]
+    assert result["measure"] == "error" and result["steps"] == columns.steps and result["split"] == "training"
     assert result["overall"] == pytest.approx(errors.mean(), rel=1e-5)
+    assert result["sentence"].startswith("on episodes seen in training the action is off by")
     means = {row["name"]: row["mean"] for row in result["by_dimension"]}
     assert [means["action 1"], means["action 2"]] == pytest.approx(errors.mean(axis=0), rel=1e-5)
     # windows of four steps tile episodes of 4, 7 and 5 steps: steps 0, 4 have a history of one step
@@ -142,8 +143,14 @@ def test_a_trajectory_transformer_is_measured_on_its_action_tokens(tmp_path, dis
 
 def test_on_its_own_data_a_run_is_measured_on_the_episodes_kept_out(tmp_path):
     columns, run = data(tmp_path, discrete=True), run_for(fraction=0.4)
-    episodes, held_out = choose_episodes(SPEC, run, columns.facts, columns)
-    assert held_out and episodes.tolist() == split_episodes(3, 0.4, run.seed)[1].tolist()
-    other = columns.facts.model_copy(update={"content_hash": "other"})
-    episodes, held_out = choose_episodes(SPEC, run, other, columns)
-    assert held_out and len(episodes) == 3
+    episodes, split = choose_episodes(SPEC, run, columns.facts, columns)
+    assert split == "validation" and episodes.tolist() == split_episodes(3, 0.4, run.seed)[1].tolist()
+
+
+@pytest.mark.parametrize("content", ["other", ""])
+def test_nobody_knows_whether_other_data_was_seen_in_training(tmp_path, content):
+    """It may be derived from what the run learned from; a run from elsewhere does not say what that was."""
+    columns, run = data(tmp_path, discrete=True), run_for(fraction=0.4)
+    learned = columns.facts.model_copy(update={"content_hash": content})
+    episodes, split = choose_episodes(SPEC, run, learned, columns)
+    assert split == "other" and len(episodes) == 3

@@ -10,9 +10,10 @@ import streamlit as st
 from pages.shared import forms
 from pages.shared.jobs import submit
 from seqrl.config import OpenLoopJob, OpenLoopSpec
+from seqrl.config.imports import SPLITS
 from seqrl.store import DatasetRow, JobRow, RunRow, Store
 
-_PARTS = {"spec", "episodes", "steps", "held_out", "measure", "overall", "baseline", "by_context", "by_timestep"}
+_PARTS = {"spec", "episodes", "steps", "measure", "overall", "baseline", "by_context", "by_timestep"}
 
 
 def evaluations(store: Store) -> dict[str, dict[str, dict[str, Any]]]:
@@ -24,11 +25,22 @@ def evaluations(store: Store) -> dict[str, dict[str, dict[str, Any]]]:
             if not isinstance(result, dict) or not _PARTS <= set(result):
                 raise ValueError("parts of it are missing")
             spec = OpenLoopSpec.model_validate(result["spec"])
+            result["split"] = _split(store, spec, result)
         except (ValueError, OSError):
             st.warning(f"The evaluation {name} cannot be read; measure it again.", icon=":material/error:")
             continue
         found.setdefault(spec.dataset, {}).setdefault(spec.run, result)
     return found
+
+
+def _split(store: Store, spec: OpenLoopSpec, result: dict[str, Any]) -> str:
+    """What the episodes were to the run. Earlier versions kept ``held_out``, and said it of other data as well."""
+    if "held_out" in result:
+        own = any((run.name, run.spec.dataset) == (spec.run, spec.dataset) for run in store.runs())
+        return "training" if not result["held_out"] else "validation" if own else "other"
+    if result.get("split") not in list(SPLITS):
+        raise ValueError("it does not say what the episodes were to the run")
+    return str(result["split"])
 
 
 def no_sweep(dataset: DatasetRow | None) -> None:

@@ -206,6 +206,16 @@ class RunExportSpec(Spec):
     )
 
 
+Split = Literal["validation", "training", "other"]
+
+SPLITS: dict[Split, str] = {
+    "validation": "kept out of training",
+    "training": "seen in training",
+    "other": "of other data (seen in training or not)",
+}
+"""What measured episodes were to a run, in words behind ``episodes``; other data may be derived from its own."""
+
+
 class OpenLoopSpec(Spec):
     """What a run would have done on recorded episodes: for data without an environment, and quicker than one."""
 

@@ -6,6 +6,8 @@ from small_store import DATASET, fill
 
 from seqrl.config import OpenLoopJob, OpenLoopSpec
 
+ELSEWHERE = OpenLoopSpec(name="x", run="dt-poles", dataset="elsewhere").model_dump(mode="json")
+
 
 def evaluate(store, run="dt-poles", **changes):
     """Keep an open-loop evaluation of a run, as its job does."""
@@ -15,7 +17,7 @@ def evaluate(store, run="dt-poles", **changes):
         "spec": spec.model_dump(mode="json"),
         "episodes": 3,
         "steps": 90,
-        "held_out": True,
+        "split": "validation",
         "measure": "mismatch",
         "overall": 0.25,
         "baseline": 0.5,
@@ -24,7 +26,8 @@ def evaluate(store, run="dt-poles", **changes):
         "by_dimension": [{"name": "action", "mean": 0.25}],
         "response": response | {"change": 0.7, "data": [5.0, 60.0]},
     }
-    store.set_evaluation(spec.name, result | changes)
+    kept = {name: value for name, value in (result | changes).items() if value is not None or name == "response"}
+    store.set_evaluation(spec.name, kept)
     return spec.name
 
 
@@ -36,6 +39,27 @@ def test_an_evaluation_shows_its_figures(home):
     assert not app.error and not app.warning
     assert any("dt-poles is off by 25%" in text.value for text in app.markdown)
     assert any("Asked for 0, “push" in text.value for text in app.markdown)
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ({}, "90 steps of 3 episodes kept out of training."),
+        ({"split": "other"}, "90 steps of 3 episodes of other data (seen in training or not)."),
+        # what earlier versions kept, which took all other data for held out
+        ({"split": None, "held_out": True}, "90 steps of 3 episodes kept out of training."),
+        ({"split": None, "held_out": False}, "90 steps of 3 episodes seen in training."),
+        (
+            {"split": None, "held_out": True, "spec": ELSEWHERE},
+            "90 steps of 3 episodes of other data (seen in training or not).",
+        ),
+    ],
+)
+def test_an_evaluation_says_what_its_episodes_were_to_the_run(home, kept, said):
+    evaluate(fill(home), **kept)
+    app = open_page("open_loop")
+    assert not app.warning and not app.exception
+    assert app.metric[0].help == said
 
 
 def test_evaluations_of_models_that_nobody_can_ask_say_so(home):
