@@ -98,13 +98,14 @@ class ReturnSweepSpec(Spec):
 def offered_decodings(model: ModelSpec, facts: DatasetFacts) -> tuple[Decoding, ...]:
     """How a model's actions can be chosen.
 
-    A tanh head names one action, so there is nothing to draw from; a Trajectory Transformer draws what it plans with.
+    A tanh or linear head names one action, so there is nothing to draw from; a Trajectory Transformer draws what it
+    plans with.
     """
     if not isinstance(model, ACTING_SPECS):
         return ("sampled",)
     action = facts.action
     bounded = None not in (*action.low, *action.high)
-    fixed = action.kind == "box" and model.action_head != "gaussian" and bounded
+    fixed = action.kind == "box" and (model.action_head == "linear" or (model.action_head != "gaussian" and bounded))
     return ("greedy",) if fixed else ("sampled", "greedy")
 
 
@@ -155,8 +156,9 @@ def check_return_sweep(spec: ReturnSweepSpec, runs: Mapping[str, tuple[RunSpec, 
             if "sampled" not in spec.decodings:
                 raise ValueError(f"decodings is greedy but {name} plans with actions that it draws; add sampled")
         elif not set(spec.decodings) & set(offered_decodings(model, facts)):
+            head = "linear" if model.action_head == "linear" else "tanh"
             raise ValueError(
-                f"decodings is sampled but the tanh head of {name} gives one action without chances; "
+                f"decodings is sampled but the {head} head of {name} gives one action without chances; "
                 "choose greedy, or train with action_head gaussian"
             )
         if (discount := target_discount(model)) < 1:

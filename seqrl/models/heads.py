@@ -24,7 +24,7 @@ class ActionHead(Protocol):
 
     Attributes:
         outputs: numbers that the network produces for an action (O).
-        kind: "categorical", "tanh" or "gaussian".
+        kind: "categorical", "tanh", "linear" or "gaussian".
     """
 
     outputs: int

@@ -161,7 +161,7 @@ class Probe:
             parts = [part.softmax(-1) for part in outputs.split(action.categories, dim=-1)]
             probabilities = torch.cat(parts, dim=-1).numpy()
             return ResponseCurve(varied, values, probabilities, None, None, value_names(action))
-        fixed = self.model.head.kind == "tanh"
+        fixed = self.model.head.kind != "gaussian"
         mean = outputs if fixed else outputs[:, 0]
         std = torch.zeros_like(outputs) if fixed else outputs[:, 1]
         return ResponseCurve(varied, values, None, mean.numpy(), std.numpy(), action.names)

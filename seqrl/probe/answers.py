@@ -49,7 +49,7 @@ class ResponseCurve:
         values: (N,) of what is varied, in its unit.
         probabilities: (N, sum of categories) of discrete actions, components side by side; None for boxes.
         mean: (N, A) of continuous actions; None for discrete ones.
-        std: (N, A) standard deviation, zero for a tanh head; None for discrete actions.
+        std: (N, A) standard deviation, zero for a tanh or linear head; None for discrete actions.
         names: of the values of a discrete action (component by component), or of the dimensions of a continuous one.
     """
 

@@ -61,6 +61,9 @@ def test_doctests_hold():
         (BehaviourCloningSpec(), DISCRETE, {"sampled", "greedy"}),
         (DecisionTransformerSpec(), BOX, {"greedy"}),
         (DecisionTransformerSpec(action_head="tanh"), BOX, {"greedy"}),
+        (DecisionTransformerSpec(action_head="linear"), BOX, {"greedy"}),
+        (DecisionTransformerSpec(action_head="linear"), OPEN_BOX, {"greedy"}),
+        (RvsSpec(action_head="linear"), OPEN_BOX, {"greedy"}),
         (DecisionTransformerSpec(action_head="gaussian"), BOX, {"sampled", "greedy"}),
         (DecisionTransformerSpec(), OPEN_BOX, {"sampled", "greedy"}),
     ],
@@ -73,8 +76,8 @@ def test_the_decodings_offered_are_those_of_the_head_that_is_built():
     from seqrl.models.heads import make_head
 
     for action in (DISCRETE, BOX, OPEN_BOX):
-        for choice in ("auto", "gaussian"):
-            fixed = make_head(choice, action).kind == "tanh"
+        for choice in ("auto", "linear", "gaussian"):
+            fixed = make_head(choice, action).kind in ("tanh", "linear")
             offered = offered_decodings(DecisionTransformerSpec(action_head=choice), facts_with(action))
             assert ("sampled" in offered) is not fixed
 
@@ -86,9 +89,10 @@ def test_a_sweep_that_suits_its_runs_passes():
     check(DecisionTransformerSpec(), targets=(10_000.0,))
 
 
-def test_drawing_from_a_tanh_head_is_refused():
-    with pytest.raises(ValueError, match="decodings is sampled but the tanh head of a gives one action"):
-        check(DecisionTransformerSpec(), BOX, decodings=("sampled",))
+@pytest.mark.parametrize(("choice", "head"), [("auto", "tanh"), ("linear", "linear")])
+def test_drawing_from_a_head_that_names_one_action_is_refused(choice, head):
+    with pytest.raises(ValueError, match=f"decodings is sampled but the {head} head of a gives one action"):
+        check(DecisionTransformerSpec(action_head=choice), BOX, decodings=("sampled",))
 
 
 def test_an_undiscounted_target_for_a_discounted_run_is_refused():
