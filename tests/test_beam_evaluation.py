@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from seqrl import beam_evaluation
 from seqrl.beam_evaluation import BeamSweepProgress, beam_cells, beam_sweep
@@ -13,6 +14,7 @@ from seqrl.config import (
 from seqrl.config.planning import check_beam_sweep
 from seqrl.environments.noise import episode_seed
 from seqrl.evaluation import return_sweep
+from seqrl.planning import Beams, PlanningPolicy
 from tests.trajectories import discrete, make_columns, make_model
 
 LIMIT = 12
@@ -135,8 +137,32 @@ def test_a_plan_is_carried_out_for_several_steps(actor):
     assert (record.actions == best[np.arange(record.length), ages]).all()
     assert (best[1] == best[0]).all()
     returns, rewards = record.extra["plan_returns"][:, 0], record.extra["plan_rewards"][:, 0]
-    ahead = [returns[step] - rewards[step, : ages[step]].sum() for step in range(record.length)]
-    np.testing.assert_allclose(record.extra["predicted_return"], ahead, rtol=1e-4)
+    ends = record.extra["plan_ends"][:, 0]
+    for step, age in enumerate(ages):
+        alive = [np.prod(1 - ends[step, :past]) for past in range(age + 1)]
+        ahead = (returns[step] - alive[:-1] @ rewards[step, :age]) / alive[-1]
+        assert record.extra["predicted_return"][step] == pytest.approx(ahead, rel=1e-4)
+
+
+def test_a_step_that_was_reached_is_predicted_as_one_that_was_reached(actor):
+    """Rewards of 1, of which half would not be earned: 1 + 0.5 + 0.5 at first, and 1 at the last step."""
+    model = actor[0]
+    policy = PlanningPolicy(model, PlanningSpec(context=2, plan_every=3, horizon=3), seeds=[0])
+    values = {name: torch.ones(1, 1, dtype=torch.float64) for name in ("discounted", "alive", "scores")}
+    policy.planner.plan = lambda *question: Beams(
+        tokens=torch.zeros(1, 1, 3, len(model.layout), dtype=torch.int64),
+        rewards=torch.ones(1, 1, 3, dtype=torch.float64),
+        values=torch.zeros(1, 1, 3, dtype=torch.float64),
+        ends=torch.tensor([[[0.5, 0.0, 0.0]]], dtype=torch.float64),
+        undiscounted=torch.tensor([[2.0]], dtype=torch.float64),
+        returns=torch.tensor([[2.0]], dtype=torch.float64),
+        **values,
+    )
+    predicted = []
+    for _ in range(3):
+        predicted.append(float(policy.act(np.zeros((1, 4), dtype=np.float32)).imagined["predicted_return"][0]))
+        policy.observe(np.ones(1))
+    assert predicted == pytest.approx([2.0, 2.0, 1.0])
 
 
 def test_measured_points_are_skipped_and_a_stop_drops_the_unfinished_one(actor):

@@ -18,6 +18,9 @@ from seqrl.models.trajectory_transformer import TrajectoryTransformer
 from seqrl.planning.beam_search import Beams, History, Planner
 from seqrl.planning.sampling import PlanNoise
 
+_UNLIKELY = 1e-9
+"""A smaller chance of having come so far counts as this: what is left of an expectation is rounding then."""
+
 
 @dataclass(frozen=True)
 class PlannedDecision:
@@ -152,16 +155,19 @@ class PlanningPolicy:
         """What the plan in force says about this step, and its beams.
 
         ``predicted_reward`` and ``predicted_value`` (n,): of this step in the best future; ``predicted_return`` (n,):
-        undiscounted, from this step on. With ``recorded_beams`` also
+        undiscounted, from this step on, which was reached. With ``recorded_beams`` also
         ``plan_age`` (n,): steps since the plan was made; and, best future first, ``plan_scores`` and ``plan_returns``
         (n, K), ``plan_rewards``, ``plan_values``, ``plan_ends`` (n, K, H), ``plan_tokens`` (n, K, H, tokens),
         ``plan_observations`` (n, K, H, size), ``plan_actions`` (n, K, H, ...).
         """
-        before = beams.rewards[:, 0, : self._age].sum(1)  # expected of the steps that were carried out already
+        # of the plan's expectation: what the steps that were carried out added, and the chance of having come so far
+        alive = torch.cat([torch.ones_like(beams.alive[:, :1]), (1 - beams.ends[:, 0]).cumprod(1)], dim=1)
+        before = (alive[:, : self._age] * beams.rewards[:, 0, : self._age]).sum(1)
+        come = alive[:, self._age].clamp_min(_UNLIKELY)
         said = {
             "predicted_reward": beams.rewards[:, 0, self._age].numpy(),
             "predicted_value": beams.values[:, 0, self._age].numpy(),
-            "predicted_return": (beams.returns[:, 0] - before).numpy(),
+            "predicted_return": ((beams.returns[:, 0] - before) / come).numpy(),
         }
         if not self.recorded_beams:
             return said
