@@ -13,8 +13,9 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium import Space
 
-from seqrl.config import DatasetFacts, ImportSpec
+from seqrl.config import DatasetFacts, ImportSpec, SpaceFacts
 from seqrl.datasets.building import BuildStopped
 from seqrl.datasets.importers import Encoder, Expected, ImportRefused, RawEpisode, Source, open_source
 from seqrl.datasets.importers.archives import unpack
@@ -22,6 +23,7 @@ from seqrl.datasets.importers.checks import shown_name
 from seqrl.datasets.importers.sources import reading
 from seqrl.datasets.statistics import measure
 from seqrl.environments import make_environment
+from seqrl.environments.spaces import action_facts
 from seqrl.files import atomic_folder, free_bytes
 from seqrl.registry import ENVIRONMENTS, environment_row
 from seqrl.store.columns import TAIL_ROWS, ColumnsWriter, write_facts
@@ -127,7 +129,7 @@ def _write(
 ) -> DatasetFacts:
     encoder = Encoder(
         expected.observation or source.observation,
-        expected.action or source.action,
+        _actions(source, expected),
         expected.observation_names,
         expected.action_names,
     )
@@ -200,8 +202,19 @@ def _known(source: Source) -> Expected | None:
     agree = source.observation is not None and source.action is not None
     if not agree or ours.observation_facts().size != theirs.observation_facts().size:
         return None
-    mine, other = ours.action_facts(), theirs.action_facts()
-    return expected if (mine.kind, mine.shape, mine.categories) == (other.kind, other.shape, other.categories) else None
+    return expected if _alike(ours.action_facts(), theirs.action_facts()) else None
+
+
+def _actions(source: Source, expected: Expected) -> Space | SpaceFacts | None:
+    """What actions are read by: facts where an export counted them from 0, else the space."""
+    if expected.action is None or not isinstance(source.action, SpaceFacts):
+        return expected.action or source.action
+    facts = action_facts(expected.action, expected.action_names)
+    return facts if _alike(facts, source.action) else expected.action
+
+
+def _alike(ours: SpaceFacts, theirs: SpaceFacts) -> bool:
+    return (ours.kind, ours.shape, ours.categories) == (theirs.kind, theirs.shape, theirs.categories)
 
 
 def _expected(env: gymnasium.Env, environment: str) -> Expected:

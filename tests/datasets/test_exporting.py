@@ -10,6 +10,7 @@ from seqrl.datasets.exporting import export_minari, export_parquet
 from seqrl.datasets.importing import import_dataset
 from seqrl.store.columns import Columns
 from tests.foreign_files import steps, write_d4rl, write_npz
+from tests.tiny_environments import ACTIONS
 
 
 @pytest.fixture(params=["collected", "discrete", "boxes"])
@@ -46,6 +47,18 @@ def test_parquet_gives_back_equal_columns_and_facts(columns, tmp_path):
     facts = check_equal(columns, export_parquet(columns, tmp_path / "out.parquet"), tmp_path)
     # the time limit is not part of the file: it is that of the environment
     assert facts.model_copy(update={"max_episode_steps": columns.facts.max_episode_steps}) == columns.facts
+
+
+@pytest.mark.parametrize("environment", [f"tiny/Box{action}-v0" for action in ACTIONS])
+def test_the_actions_of_an_export_are_counted_from_0_whatever_the_environment_does(environment, tmp_path):
+    behaviours = (BehaviourSpec(policy="random"),)
+    build(DatasetSpec(name="d", environment=environment, episodes=4, behaviours=behaviours), tmp_path / "original")
+    original = Columns.open(tmp_path / "original")
+    path = export_parquet(original, tmp_path / "out.parquet")
+    import_dataset(ImportSpec(name="d", path=str(path), environment=environment), tmp_path / "again", tmp_path)
+    again = Columns.open(tmp_path / "again")
+    np.testing.assert_array_equal(again.actions, original.actions)
+    assert again.facts.action == original.facts.action
 
 
 def test_minari_gives_back_equal_columns(columns, tmp_path):

@@ -130,7 +130,7 @@ def _step_rows(file: pq.ParquetFile, expected: Expected) -> Source:
         flat.episodes,
         flat.steps,
         expected.observation or notes.observation,
-        expected.action or notes.action,
+        notes.action or expected.action,
         read,
         notes.environment,
     )
