@@ -111,9 +111,9 @@ class Behaviour:
             self._controller.reset(seeds)
         width = 1 + self._action.size
         self._uniform = EpisodeNoise(seeds, width, "behaviour") if self._acts_at_random() else None
-        self._normal = (
-            EpisodeNoise(seeds, self._action.size, "behaviour", normal=True) if self._needs_normal() else None
-        )
+        # one stream would make both from the same bits; without the other, data is collected again as it always was
+        stream = "behaviour normal" if self._uniform else "behaviour"
+        self._normal = EpisodeNoise(seeds, self._action.size, stream, normal=True) if self._needs_normal() else None
 
     def act(self, observations: np.ndarray) -> np.ndarray:
         """Actions for the next timestep: (n,) int64, (n, M) int64 or (n, A) float32."""

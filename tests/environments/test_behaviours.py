@@ -62,6 +62,16 @@ def test_gaussian_noise_is_in_half_action_ranges_and_clipped():
     assert np.abs(wild.act(observations[:100])).max() == 2.0
 
 
+def test_gaussian_noise_does_not_depend_on_who_acts_at_random():
+    observations = np.tile([1.0, 0, 0], (20_000, 1)).astype(np.float32)
+    behaviour = Behaviour(BehaviourSpec(policy="heuristic", epsilon=15 / 16, noise_std=1e-5), PENDULUM)
+    behaviour.reset(range(20_000))
+    actions = behaviour.act(observations)
+    noise = actions[np.abs(actions) < 1e-4]  # the others are random
+    assert len(noise) == pytest.approx(1250, rel=0.1)
+    assert noise.std() == pytest.approx(2e-5, rel=0.1)
+
+
 def test_what_an_episode_does_is_independent_of_its_batch():
     spec = BehaviourSpec(policy="heuristic", epsilon=0.5, noise_std=0.3)
     seeds = [11, 12, 13]
