@@ -134,8 +134,8 @@ class Embedding(nn.Module):
 class DropoutNoise:
     """Dropout masks that depend on (seed, step, part) alone, one after the other.
 
-    The rate is rounded to a multiple of 1/256 (0.1 becomes 26/256); kept values are scaled by the inverse of the share
-    that is kept.
+    The rate is rounded to a multiple of 1/256 (0.1 becomes 26/256), above 0 to at least 1/256 and at most 255/256; kept
+    values are scaled by the inverse of the share that is kept.
 
     Args:
         rate: share of values to silence, in [0, 1).
@@ -145,7 +145,7 @@ class DropoutNoise:
     """
 
     def __init__(self, rate: float, seed: int, step: int, part: int = 0) -> None:
-        self.threshold = round(256 * rate)
+        self.threshold = min(max(round(256 * rate), 1), 255) if rate > 0 else 0
         self._sequence = np.random.SeedSequence((seed, step), spawn_key=(part,) if part else ())
         self._bits = np.random.SFC64(self._sequence)
         self._device_bits: torch.Generator | None = None

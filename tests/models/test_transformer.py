@@ -179,6 +179,13 @@ def test_masks_are_a_function_of_seed_and_step():
     assert abs(agreement - (0.3**2 + 0.7**2)) < 0.06
 
 
+@pytest.mark.parametrize(("rate", "share"), [(0.001, 1), (0.1, 26), (0.999, 255)])
+def test_every_rate_above_0_drops_something_and_keeps_something(rate, share):
+    mask = DropoutNoise(rate, seed=0, step=0).mask(torch.empty(1000, 1000))
+    assert float((mask == 0).float().mean()) == pytest.approx(share / 256, rel=0.05)
+    assert float(mask.max()) == pytest.approx(256 / (256 - share))
+
+
 def test_without_a_rate_nothing_is_drawn():
     assert DropoutNoise(0.0, 0, 0).mask(torch.empty(3)) is None
     residual, update = torch.ones(4, 2), torch.full((4, 2), 2.0)
