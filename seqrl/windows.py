@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seqrl.config.models import best_count
 from seqrl.mapped import FileWindows, is_large
 from seqrl.store.columns import TAIL_ROWS, Columns
 
@@ -102,7 +103,7 @@ def top_episodes(achieved_returns: np.ndarray, fraction: float) -> np.ndarray:
     >>> top_episodes(np.array([1.0, 9.0, 5.0, 9.0]), 0.5)
     array([1, 3])
     """
-    count = max(1, int(np.ceil(fraction * len(achieved_returns) - 1e-9)))
+    count = best_count(len(achieved_returns), fraction)
     return np.sort(np.argsort(-np.asarray(achieved_returns), kind="stable")[:count])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
@@ -140,6 +141,11 @@ class BehaviourCloningSpec(ActionModelSpec):
         le=1,
         step=0.05,
     )
+
+
+def best_count(episodes: int, fraction: float) -> int:
+    """How many episodes are the best ``fraction`` of so many, for %BC: at least one."""
+    return max(1, math.ceil(fraction * episodes - 1e-9))
 
 
 class RvsSpec(Spec):

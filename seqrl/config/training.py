@@ -11,9 +11,11 @@ from seqrl.config.facts import DatasetFacts
 from seqrl.config.models import (
     ACTING_SPECS,
     ActionModelSpec,
+    BehaviourCloningSpec,
     DecisionTransformerSpec,
     ModelSpec,
     TrajectoryTransformerSpec,
+    best_count,
 )
 
 
@@ -182,10 +184,21 @@ def check_run(spec: RunSpec, facts: DatasetFacts) -> None:
         raise ValueError("conditioning is goal but the observations of this dataset name none; choose return")
     if isinstance(model, TrajectoryTransformerSpec):
         _check_tokens(model, facts)
-    if spec.training.validation_fraction > 0 and facts.episodes < 2:
+    _check_split(spec, facts)
+
+
+def _check_split(spec: RunSpec, facts: DatasetFacts) -> None:
+    """Refuse a validation share of a single episode, of the data or of what %BC takes of it."""
+    fraction, model = spec.training.validation_fraction, spec.model
+    if fraction > 0 and facts.episodes < 2:
         raise ValueError(
-            f"validation_fraction is {spec.training.validation_fraction:g} but the dataset has only one episode; "
+            f"validation_fraction is {fraction:g} but the dataset has only one episode; "
             "choose 0 or collect more episodes"
+        )
+    if fraction > 0 and isinstance(model, BehaviourCloningSpec) and best_count(facts.episodes, model.top_fraction) < 2:
+        raise ValueError(
+            f"validation_fraction is {fraction:g} but a top_fraction of {model.top_fraction:g} leaves one of "
+            f"{facts.episodes} episodes; choose validation_fraction 0, or a top_fraction above {1 / facts.episodes:.3g}"
         )
 
 

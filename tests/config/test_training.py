@@ -31,6 +31,9 @@ def spec(**model) -> RunSpec:
 
 def test_a_model_that_fits_is_accepted():
     check_run(spec(context_length=500), facts())
+    check_run(spec(kind="bc", top_fraction=0.13), facts(episodes=8))
+    few = {"kind": "bc", "top_fraction": 0.1}
+    check_run(RunSpec(name="run", dataset="data", model=few, training={"validation_fraction": 0}), facts(episodes=8))
 
 
 BOX = SpaceFacts(kind="box", size=1, shape=(1,), names=("torque",), low=(-2,), high=(2,))
@@ -52,6 +55,12 @@ IMAGE = SpaceFacts(kind="image", size=48, shape=(4, 4, 3), names=())
         ({"action_head": "tanh"}, {"action": OPEN}, "action_head is tanh but an action dimension has no bounds"),
         ({"kind": "rvs"}, {"observation": IMAGE}, "observations are images of shape (4, 4, 3), which a plain network"),
         ({}, {"episodes": 1}, "validation_fraction is 0.1 but the dataset has only one episode"),
+        (
+            {"kind": "bc", "top_fraction": 0.1},
+            {"episodes": 8},
+            "validation_fraction is 0.1 but a top_fraction of 0.1 leaves one of 8 episodes; "
+            "choose validation_fraction 0, or a top_fraction above 0.125",
+        ),
     ],
 )
 def test_a_model_that_cannot_fit_its_data_is_refused(model, data, sentence):
