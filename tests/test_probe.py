@@ -185,6 +185,14 @@ def test_values_of_one_dimension_leave_the_others_alone():
         changed_observations(facts, seen, "pole", [0.0])
 
 
+def test_what_is_suggested_stays_within_bounds_of_which_one_is_0():
+    facts = facts_for("Pendulum-v1")
+    observation = facts.observation.model_copy(update={"high": (0.0, 1.0, 8.0)})
+    seen = np.array([-0.5, 0.0, 0.0], dtype=np.float32)
+    tried = suggested_values(facts.model_copy(update={"observation": observation}), seen, observation.names[0])
+    assert (tried[0], tried[-1]) == (-1.0, 0.0)
+
+
 def test_a_discrete_observation_is_changed_as_a_whole():
     facts = facts_for("seqrl/GraphWalk-v0")
     (state,) = observation_dimensions(facts)

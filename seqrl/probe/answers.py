@@ -151,7 +151,8 @@ def suggested_values(facts: DatasetFacts, observation: np.ndarray, dimension: st
     low, high = mean - 3 * std, mean + 3 * std
     if entry.first < len(facts.observation.low):
         bounds = facts.observation.low[entry.first], facts.observation.high[entry.first]
-        low, high = max(low, -np.inf if bounds[0] is None else bounds[0]), min(high, bounds[1] or high)
+        low = low if bounds[0] is None else max(low, bounds[0])
+        high = high if bounds[1] is None else min(high, bounds[1])
     now = observation_value(facts, observation, dimension)
     return np.linspace(min(low, now), max(high, now), count)
 
