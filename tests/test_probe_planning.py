@@ -89,6 +89,19 @@ def test_an_episode_is_asked_as_its_sweep_says(actor, spec, record):
         probe.attention(record.length)
 
 
+@pytest.mark.parametrize(("width", "horizon", "before"), [(3, 3, 1), (3, 1, 3), (0, 0, 3)])
+def test_attention_is_to_what_the_plan_of_the_episode_started_from(actor, width, horizon, before):
+    planning = PlanningSpec(context=4, expansion=2)
+    widths, horizons = (width,), (max(horizon, 1),)
+    spec = BeamSweepSpec(name="s", runs=("tt",), widths=widths, horizons=horizons, episodes=4, planning=planning)
+    played = max(next(beam_sweep(spec, {"tt": actor})), key=lambda record: record.length)
+    probe = EpisodeProbe(Loaded(*actor), History.of(played, actor.facts), spec, played.cell)
+    assert len(probe.attention(5).names) == 6 * before + 4
+    seen, name = probe.history.observations[5, 1], actor.facts.observation.names[1]
+    answered = probe.to_observation(5, name, [seen]).probabilities[0]
+    assert np.allclose(answered, played.action_probabilities[5], atol=1e-5)
+
+
 def test_a_plan_is_continued_and_the_unchanged_one_is_the_episode_again(actor, spec, record):
     origin = Origin(sweep="s", episode_id=0, step=4)
     asked = ScheduleSweepSpec(

@@ -148,7 +148,7 @@ class Planner:
         """
         target = None if remaining is None else torch.from_numpy(np.asarray(remaining, dtype=np.float64))[:, None]
         decoder = BeamDecoder(self.model.transformer, self._workspace)
-        prefix, place = history.prefix(self._past())
+        prefix, place = history.prefix(self.past)
         state_RE = decoder.start(self.model.embed(prefix))
         beams = Beams.start(history.observation, len(self.layout))
         observation_RO = history.observation
@@ -186,7 +186,8 @@ class Planner:
         state_NE = BeamDecoder(self.model.transformer, self._workspace).start(self.model.embed(prefix))
         return self._logits(state_NE, self.layout.action.start).softmax(-1)
 
-    def _past(self) -> int:
+    @property
+    def past(self) -> int:
         """Transitions that a plan starts from: fewer than asked for where the whole plan then fits into the context.
 
         A plan that fills the context reads half of it again and plans worse: on Pendulum, with 10 transitions and a

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 
 from seqrl.checkpoints import load_model
-from seqrl.config import AttentionSpec, DatasetFacts, PlanningSpec, ResponseSpec, RunSpec
+from seqrl.config import AttentionSpec, BeamSweepSpec, DatasetFacts, PlanningSpec, ResponseSpec, RunSpec
 from seqrl.models.trajectory_transformer import TrajectoryTransformer
 from seqrl.probe.acting import Probe
 from seqrl.probe.answers import Attention, History, ResponseCurve
@@ -55,15 +55,19 @@ class EpisodeProbe:
         run: that played it.
         history: what it saw.
         measured: spec of the sweep; says how the run acted.
+        cell: of the record; says with which plans, in a beam sweep.
     """
 
-    def __init__(self, run: Loaded, history: History, measured: Any) -> None:
-        self.facts, self.history = run.facts, history
+    def __init__(self, run: Loaded, history: History, measured: Any, cell: Mapping[str, Any] | None = None) -> None:
+        self.facts, self.history, about = run.facts, history, cell or {}
         self.acting: Literal["cached", "window"] = getattr(measured, "acting", "cached")
         self._probe: Probe | TokenProbe
         if isinstance(run.model, TrajectoryTransformer):
             planning = getattr(measured, "planning", None) or PlanningSpec()
-            self._probe = TokenProbe(run.model, run.spec, run.facts, planning)
+            width = int(about.get("width", planning.beam_width))
+            if width and isinstance(measured, BeamSweepSpec):
+                planning = measured.cell_planning(width, int(about.get("horizon", planning.horizon)))
+            self._probe = TokenProbe(run.model, run.spec, run.facts, planning, planned=width > 0)
         else:
             self._probe = Probe(run.model, run.spec, run.facts)
 
@@ -76,7 +80,7 @@ class EpisodeProbe:
         """
         record = store.episode_record(sweep, episode_id)
         run = run or Loaded.of(store.run_folder(record.run))
-        return cls(run, History.of(record, run.facts), store.sweep(sweep).spec)
+        return cls(run, History.of(record, run.facts), store.sweep(sweep).spec, record.cell)
 
     @property
     def conditioned(self) -> bool:

@@ -24,19 +24,27 @@ class TokenProbe:
         spec: of the run.
         facts: of its data.
         planning: how the episode was played; decides how many transitions the model saw.
+        planned: False where actions were drawn without a plan.
     """
 
     conditioned = False
 
     def __init__(
-        self, model: TrajectoryTransformer, spec: RunSpec, facts: DatasetFacts, planning: PlanningSpec
+        self,
+        model: TrajectoryTransformer,
+        spec: RunSpec,
+        facts: DatasetFacts,
+        planning: PlanningSpec,
+        *,
+        planned: bool = True,
     ) -> None:
-        self.model, self.spec, self.facts, self.planning = model, spec, facts, planning
+        self.model, self.spec, self.facts, self.planning, self.planned = model, spec, facts, planning, planned
         self.tokenizer = model.tokenizer()
 
     def attention(self, history: History, step: int) -> Attention:
-        """Attention of every layer and head before the first action token of a step is drawn."""
-        transitions, first = self._transitions(history, step)
+        """Attention of every layer and head before the first action token of a plan, or of the step, is drawn."""
+        context = Planner(self.model, self.planning).past if self.planned else self.planning.context
+        transitions, first = self._transitions(history, step, context)
         present = self._present(history.observations[step : step + 1])
         prefix = torch.cat([transitions.flatten()[None], present], dim=1)
         layers: list[torch.Tensor] = []
@@ -63,7 +71,7 @@ class TokenProbe:
             dimension: of the observation at that step, see `changed_observations`.
             values: (N,) to try; they are seen as tokens, so values in one bin give one answer.
         """
-        transitions, _ = self._transitions(history, step)
+        transitions, _ = self._transitions(history, step, self.planning.context)
         present = self._present(changed_observations(self.facts, history.observations[step], dimension, values))
         seen = TokenHistory(transitions[None].expand(len(present), -1, -1), present)
         chances = Planner(self.model, self.planning).action_probabilities(seen).double().numpy()
@@ -78,11 +86,11 @@ class TokenProbe:
         std = np.sqrt(np.maximum(chances @ centres**2 - mean**2, 0.0))
         return ResponseCurve(varied, tried, None, mean[:, None], std[:, None], action.names[:1])
 
-    def _transitions(self, history: History, step: int) -> tuple[torch.Tensor, int]:
+    def _transitions(self, history: History, step: int, context: int) -> tuple[torch.Tensor, int]:
         """Complete transitions (C, P) in the context at a step, and the step that the first of them belongs to."""
         if not 0 <= step < len(history.actions):
             raise ValueError(f"step is {step} but the episode has steps 0 to {len(history.actions) - 1}")
-        first = max(0, step + 1 - self.planning.context)
+        first = max(0, step + 1 - context)
         seen = slice(first, step)
         parts = [
             self.tokenizer.encode_observations(history.observations[seen]),
