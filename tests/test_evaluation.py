@@ -72,9 +72,13 @@ def test_the_size_of_the_chunks_makes_no_difference(cartpole, measured, monkeypa
 
 def test_half_precision_says_nearly_the_same(cartpole, measured):
     exact = by_name(measured)
-    for key, record in by_name(return_sweep(sweep_of(precision="bf16"), {"dt": cartpole})).items():
+    half = by_name(return_sweep(sweep_of(precision="bf16"), {"dt": cartpole}))
+    for key, record in half.items():
         assert np.allclose(record.action_probabilities[0], exact[key].action_probabilities[0], atol=0.02)
         assert not np.array_equal(record.action_probabilities[0], exact[key].action_probabilities[0])
+
+    kept = by_name(return_sweep(sweep_of(precision="fp32"), {"dt": cartpole}, precisions={"dt": "bf16"}))
+    assert all(same(kept[key], record) for key, record in half.items())
 
 
 def test_auto_precision_keeps_narrow_models_exact(cartpole):

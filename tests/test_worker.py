@@ -15,11 +15,21 @@ import torch
 
 from seqrl import jobs
 from seqrl.checkpoints import load_model, load_training_state
-from seqrl.config import DatasetJob, RenderJob, RenderSpec, ReturnSweepJob, TrainJob
+from seqrl.config import (
+    DatasetJob,
+    Origin,
+    RenderJob,
+    RenderSpec,
+    ReturnSweepJob,
+    ScheduleSweepJob,
+    ScheduleSweepSpec,
+    TrainJob,
+)
 from seqrl.config.sweeps import dataset_reference
 from seqrl.jobs import LocalBackend
 from seqrl.jobs.backend import WORKER_COMMAND
 from seqrl.policies import SequencePolicy
+from seqrl.probe import EpisodeProbe, Probe
 from seqrl.store import NotFound, Store
 from seqrl.store.columns import Columns
 from seqrl.worker import __main__ as worker
@@ -206,6 +216,31 @@ def test_a_stopped_sweep_goes_on_from_its_finished_points(trained, how):
     assert (
         part[columns].sort_values(order, ignore_index=True).equals(whole[columns].sort_values(order, ignore_index=True))
     )
+
+
+def test_a_sweep_acts_in_the_number_format_that_it_began_in_and_so_do_those_who_ask_about_it(trained):
+    spec = sweep_spec("half", targets=(20.0,), acting="window", decodings=("sampled",))
+    job = jobs.submit(trained, ReturnSweepJob(spec=spec), Unstarted())
+    trained.keep_precisions("half", {"run": "bf16"})  # it began on a machine that is fast in it
+    assert InProcess().start(trained, job, 1, None)
+    record = trained.episode_record("half", 0)
+    probe, exact = EpisodeProbe.open(trained, "half", 0), Probe.open(trained.run_folder("run"))
+    asked = record.returns_to_go[7:8]
+    off = exact.response_curve(probe.history, 7, asked, acting="window").probabilities - record.action_probabilities[7]
+    assert np.allclose(probe.to_targets(7, asked).probabilities, record.action_probabilities[7], atol=1e-6)
+    assert np.abs(off).max() > 1e-5
+    origin = Origin(sweep="half", episode_id=0, step=7)
+    settings = {"target": 20.0, "schedules": (), "acting": "window", "decoding": "sampled", "episodes": 1}
+    do(trained, ScheduleSweepJob(spec=ScheduleSweepSpec(name="on", runs=("run",), origin=origin, **settings)))
+    assert trained.precisions("on") == {"run": "bf16"}
+    continued = trained.episode_record("on", 0)
+    assert np.array_equal(continued.action_probabilities, record.action_probabilities)
+
+
+def test_a_sweep_keeps_the_number_format_that_is_settled_where_it_begins(trained):
+    do(trained, ReturnSweepJob(spec=sweep_spec("narrow", targets=(20.0,))))
+    do(trained, ReturnSweepJob(spec=sweep_spec("half", targets=(20.0,), precision="bf16")))
+    assert trained.precisions("narrow") == {"run": "fp32"} and trained.precisions("half") == {"run": "bf16"}
 
 
 @pytest.mark.parametrize("how", ["cancel", "kill"])

@@ -22,6 +22,7 @@ from seqrl.config.planning import PlanningSpec, check_planning
 from seqrl.config.training import RunSpec
 
 Decoding = Literal["sampled", "greedy"]
+Precision = Literal["fp32", "bf16"]
 
 
 class ReturnSweepSpec(Spec):

@@ -40,6 +40,7 @@ from seqrl.config import (
     takes_target,
 )
 from seqrl.config.models import ActionModelSpec
+from seqrl.config.sweeps import Precision
 from seqrl.environments import EnvironmentVector, goal_distances, make_vector
 from seqrl.environments.noise import episode_seed
 from seqrl.models.action_model import ActionModel
@@ -116,6 +117,7 @@ def return_sweep(
     models: Mapping[str, Actor | tuple[ActionModel | TrajectoryTransformer, RunSpec, DatasetFacts]],
     *,
     done: Collection[tuple[str, str, float | None]] = (),
+    precisions: Mapping[str, Precision] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     on_progress: Callable[[SweepProgress], None] = lambda progress: None,
 ) -> Iterator[list[EpisodeRecord]]:
@@ -125,6 +127,7 @@ def return_sweep(
         spec: what to measure.
         models: run → (model, spec, facts) for every run of the sweep.
         done: (run, decoding, target) of points that are measured already; target None or NaN where none is taken.
+        precisions: number format of the runs; those that are missing act in what ``spec`` means on this machine.
         should_stop: asked before every step; when true, the sweep ends and points not complete are dropped.
         on_progress: told after every step.
 
@@ -150,7 +153,8 @@ def return_sweep(
         facts = actor.facts
         vector = make_vector(facts.environment or "", facts.environment_kwargs, max_episode_steps=facts.step_limit)
         with closing(vector):
-            yield from _play_in_chunks(actor, plans, vector, spec, discount, should_stop, meter)
+            settled = spec.model_copy(update={"precision": (precisions or {}).get(run, spec.precision)})
+            yield from _play_in_chunks(actor, plans, vector, settled, discount, should_stop, meter)
         if should_stop():
             return
 
@@ -177,7 +181,7 @@ def play(
     temperature: float = 1.0,
     optimism: float = 10.0,
     acting: Literal["cached", "window"] = "cached",
-    precision: Literal["fp32", "bf16"] = "fp32",
+    precision: Precision = "fp32",
     planning: PlanningSpec | None = None,
     discount: float | None = None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -224,14 +228,12 @@ def play(
             observations, running = observations[stays], running[stays]
 
 
-def acting_precision(spec: ReturnSweepSpec | ScheduleSweepSpec, actor: Actor) -> Literal["fp32", "bf16"]:
+def acting_precision(spec: ReturnSweepSpec | ScheduleSweepSpec, actor: Actor) -> Precision:
     """The number format that a sweep's ``precision`` means for a run where its model is."""
     return precision_on(spec, actor.spec, next(actor.model.parameters()).device)
 
 
-def precision_on(
-    spec: ReturnSweepSpec | ScheduleSweepSpec, run: RunSpec, device: torch.device
-) -> Literal["fp32", "bf16"]:
+def precision_on(spec: ReturnSweepSpec | ScheduleSweepSpec, run: RunSpec, device: torch.device) -> Precision:
     """The number format that a sweep's ``precision`` means for a run on a device of this machine.
 
     "auto" takes bf16 where the processor multiplies it faster and the model is wide enough for that to be what acting
@@ -249,7 +251,7 @@ def policy_for(
     temperature: float,
     optimism: float,
     acting: Literal["cached", "window"],
-    precision: Literal["fp32", "bf16"],
+    precision: Precision,
     planning: PlanningSpec,
     seeds: Sequence[int] | None = None,
 ) -> SequencePolicy | PlanningPolicy:

@@ -12,6 +12,7 @@ import torch
 from seqrl.checkpoints import load_model
 from seqrl.config import DatasetFacts, RunSpec
 from seqrl.config.models import ACTING_SPECS, ActionModelSpec, DecisionTransformerSpec, RvsSpec
+from seqrl.config.sweeps import Precision
 from seqrl.models.action_model import ActionModel
 from seqrl.policies import context_steps
 from seqrl.probe.answers import Attention, History, ResponseCurve, changed_observations, value_names
@@ -25,16 +26,18 @@ class Probe:
         model: in evaluation mode, on the CPU.
         spec: of the run.
         facts: of its data.
+        precision: number format that it acted in.
 
     Raises:
         ValueError: if the run is of another kind.
     """
 
-    def __init__(self, model: ActionModel, spec: RunSpec, facts: DatasetFacts) -> None:
+    def __init__(self, model: ActionModel, spec: RunSpec, facts: DatasetFacts, precision: Precision = "fp32") -> None:
         if not isinstance(spec.model, ACTING_SPECS):
             raise ValueError(f"the run {spec.name} plans instead of answering a target; choose a DT or BC run")
         self.model, self.spec, self.facts = model, spec, facts
         self.settings: ActionModelSpec | RvsSpec = spec.model
+        self._compute = torch.bfloat16 if precision == "bf16" else torch.float32
 
     @classmethod
     def open(cls, run_folder: Path) -> Probe:
@@ -114,6 +117,7 @@ class Probe:
                 _repeated(history.actions[seen.start : seen.stop - 1], len(observations)),
                 torch.from_numpy(requests).float(),
                 torch.arange(seen.start, seen.stop),
+                self._compute,
             )
         return outputs.double()
 

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 
 from seqrl.checkpoints import load_model
 from seqrl.config import AttentionSpec, BeamSweepSpec, DatasetFacts, PlanningSpec, ResponseSpec, RunSpec
+from seqrl.config.sweeps import Precision
 from seqrl.models.trajectory_transformer import TrajectoryTransformer
 from seqrl.probe.acting import Probe
 from seqrl.probe.answers import Attention, History, ResponseCurve
@@ -54,7 +55,7 @@ class EpisodeProbe:
     Args:
         run: that played it.
         history: what it saw.
-        measured: spec of the sweep; says how the run acted.
+        measured: spec of the sweep, its number format settled; says how the run acted.
         cell: of the record; says with which plans, in a beam sweep.
     """
 
@@ -69,7 +70,8 @@ class EpisodeProbe:
                 planning = measured.cell_planning(width, int(about.get("horizon", planning.horizon)))
             self._probe = TokenProbe(run.model, run.spec, run.facts, planning, planned=width > 0)
         else:
-            self._probe = Probe(run.model, run.spec, run.facts)
+            precision: Precision = "bf16" if getattr(measured, "precision", "") == "bf16" else "fp32"
+            self._probe = Probe(run.model, run.spec, run.facts, precision)
 
     @classmethod
     def open(cls, store: Store, sweep: str, episode_id: int, run: Loaded | None = None) -> EpisodeProbe:
@@ -80,7 +82,10 @@ class EpisodeProbe:
         """
         record = store.episode_record(sweep, episode_id)
         run = run or Loaded.of(store.run_folder(record.run))
-        return cls(run, History.of(record, run.facts), store.sweep(sweep).spec, record.cell)
+        measured, precision = store.sweep(sweep).spec, store.precisions(sweep).get(record.run)
+        if precision is not None:
+            measured = measured.model_copy(update={"precision": precision})
+        return cls(run, History.of(record, run.facts), measured, record.cell)
 
     @property
     def conditioned(self) -> bool:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from seqrl.config import DatasetFacts, Spec
-from seqrl.config.sweeps import DATASET_PREFIX
-from seqrl.files import atomic_write_text
+from seqrl.config.sweeps import DATASET_PREFIX, Precision
+from seqrl.files import atomic_write_text, read_capped
 from seqrl.store.columns import Columns, ColumnsMissing
 from seqrl.store.episodes import EPISODE_COLUMNS, append_part, merge_parts, read_episodes, read_field, read_steps
 from seqrl.store.records import EpisodeRecord
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 _SELECT = (
     "SELECT s.*, j.state, j.progress, j.message, j.error, j.finished FROM sweeps s LEFT JOIN jobs j ON j.id = s.job_id"
 )
+
+_PRECISIONS_NAME = "precisions.json"
+_MOST_PRECISIONS_BYTES = 2**20
+_PRECISIONS: TypeAdapter[dict[str, Precision]] = TypeAdapter(dict[str, Precision])
 
 
 class SweepTable(RunTable):
@@ -87,6 +92,19 @@ class SweepTable(RunTable):
         """Add measured episodes, all or none of them; readers see them at once. One process at a time."""
         self.check_writable(sweep)
         append_part(self.sweep_folder(sweep), records)
+
+    def keep_precisions(self, sweep: str, precisions: Mapping[str, Precision]) -> None:
+        """Keep the number format that each run of a sweep acts in."""
+        self.check_writable(sweep)
+        atomic_write_text(self.sweep_folder(sweep) / _PRECISIONS_NAME, json.dumps(dict(precisions), sort_keys=True))
+
+    def precisions(self, sweep: str) -> dict[str, Precision]:
+        """The number format that each run of a sweep acts in; empty before it begins, and where no one kept it."""
+        path = self.sweep_folder(sweep) / _PRECISIONS_NAME
+        if not path.is_file():
+            return {}
+        with _reading(sweep):
+            return _PRECISIONS.validate_json(read_capped(path, _MOST_PRECISIONS_BYTES))
 
     def finish_sweep(self, sweep: str) -> None:
         """Merge what was appended into one table and one array per field. May be repeated after an interruption."""

@@ -23,6 +23,7 @@ from seqrl.beam_evaluation import BeamCell, beam_cells, measure_beam, planned_to
 from seqrl.checkpoints import model_of
 from seqrl.config import BeamSweepSpec, DatasetFacts, Decoding, ReturnSweepSpec, RunSpec, sweep_discount
 from seqrl.config.base import Name, Spec
+from seqrl.config.sweeps import Precision
 from seqrl.evaluation import Actor, Cell, Plan, largest_chunk, measure_plans, precision_on, sweep_cells
 from seqrl.store.episodes import encode
 from seqrl.store.records import EpisodeRecord
@@ -114,6 +115,7 @@ def return_pieces(
     checkpoints: Mapping[str, str],
     done: Set[tuple[str, str, float | None]],
     workers: int,
+    precisions: Mapping[str, Precision] | None = None,
 ) -> Iterator[ReturnPiece]:
     """Cut what is left of a return sweep.
 
@@ -123,13 +125,15 @@ def return_pieces(
         checkpoints: the digests of their checkpoints.
         done: (run, decoding, target) of points that are measured already.
         workers: how many measure at once; the cuts depend on it, the records do not.
+        precisions: number format of the runs; those that are missing act in what ``spec`` means on this machine.
     """
     cells = [cell for cell in sweep_cells(spec, runs) if tuple(cell) not in done]
     discount = sweep_discount(run.model for run, _ in runs.values())
     for run, group in itertools.groupby(cells, lambda cell: cell.run):
         own = [(cell, episode) for cell in group for episode in range(spec.episodes)]
         rows = rows_of_a_piece(len(own), workers, largest_chunk(*runs[run]))
-        settled = spec.model_copy(update={"precision": precision_on(spec, runs[run][0], torch.device("cpu"))})
+        precision = (precisions or {}).get(run) or precision_on(spec, runs[run][0], torch.device("cpu"))
+        settled = spec.model_copy(update={"precision": precision})
         for start in range(0, len(own), rows):
             yield ReturnPiece(
                 sweep=settled,

@@ -9,6 +9,7 @@ from seqrl.store import Store
 from seqrl.store.episodes import has_parts
 from seqrl.training.machine import IdleCores
 from seqrl.worker.context import JobContext, Stopped
+from seqrl.worker.precision import settled_precisions
 
 _MOST_THREADS = 4
 
@@ -20,6 +21,8 @@ def run(context: JobContext, spec: ScheduleSweepSpec) -> None:
     context.progress(0.0, "loading the model", now=True)
     actor = Actor(*load_model(store.run_folder(spec.runs[0])))
     origin = store.episode_record(spec.origin.sweep, spec.origin.episode_id) if spec.origin else None
+    like = spec.origin.sweep if spec.origin else None
+    precision = settled_precisions(store, spec, {spec.runs[0]: actor.spec}, like)[spec.runs[0]]
     done = finished_schedules(store, spec)
     if done:
         context.log(f"{len(done)} schedules are played already")
@@ -28,7 +31,8 @@ def run(context: JobContext, spec: ScheduleSweepSpec) -> None:
         cores.take()
         context.progress(fraction, "playing")
 
-    episodes = schedule_sweep(spec, actor, origin, done=done, should_stop=context.should_stop, on_progress=tell)
+    settled = spec.model_copy(update={"precision": precision})
+    episodes = schedule_sweep(settled, actor, origin, done=done, should_stop=context.should_stop, on_progress=tell)
     for records in episodes:
         store.append_episodes(spec.name, records)
         achieved = sum(record.achieved_return for record in records) / len(records)

@@ -15,6 +15,7 @@ from seqrl.training.machine import IdleCores
 from seqrl.worker.context import JobContext, Stopped
 from seqrl.worker.fan_out import FanOut
 from seqrl.worker.pieces import return_pieces
+from seqrl.worker.precision import settled_precisions
 
 _MOST_THREADS = 4
 
@@ -48,7 +49,10 @@ def _here(context: JobContext, spec: ReturnSweepSpec, done: Points) -> Iterator[
         cores.take()
         context.progress(progress.fraction, f"{progress.episodes:,} episodes, {progress.steps:,} steps")
 
-    return return_sweep(spec, models, done=done, should_stop=context.should_stop, on_progress=tell)
+    precisions = settled_precisions(context.store, spec, {name: run for name, (_, run, _) in models.items()})
+    return return_sweep(
+        spec, models, done=done, precisions=precisions, should_stop=context.should_stop, on_progress=tell
+    )
 
 
 def _on_cluster(context: JobContext, spec: ReturnSweepSpec, done: Points) -> Iterator[list[EpisodeRecord]]:
@@ -56,7 +60,8 @@ def _on_cluster(context: JobContext, spec: ReturnSweepSpec, done: Points) -> Ite
     runs = {name: fan.about(name) for name in spec.runs}
     check_return_sweep(spec, runs)
     planned = len(sweep_cells(spec, runs)) * spec.episodes
-    return fan.measure(list(return_pieces(spec, runs, fan.checkpoints, done, fan.workers)), planned)
+    precisions = settled_precisions(context.store, spec, {name: run for name, (run, _) in runs.items()})
+    return fan.measure(list(return_pieces(spec, runs, fan.checkpoints, done, fan.workers, precisions)), planned)
 
 
 def finished_cells(store: Store, spec: ReturnSweepSpec) -> Points:
