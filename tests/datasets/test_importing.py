@@ -93,6 +93,18 @@ def test_without_next_observations_the_last_one_is_repeated(tmp_path):
     check_steps(columns, fields, finals=fields["observations"][ENDS - 1])
 
 
+@pytest.mark.parametrize("write", [write_d4rl, write_npz, write_parquet])
+def test_dones_that_are_timeouts_too_were_cut_off(tmp_path, write):
+    fields = steps()
+    fields["dones"] = fields.pop("terminals") | fields["timeouts"]
+    if write is write_parquet:  # one row an episode
+        ends = {name: [part.tolist() for part in np.split(fields[name], ENDS[:-1])] for name in ("dones", "timeouts")}
+        fields = pa.table(episode_lists() | ends)
+    columns = read(write(tmp_path / "a.npz", fields), tmp_path)
+    assert columns.episodes["terminated"].tolist() == [True, False, False]
+    assert columns.episodes["truncated"].tolist() == [False, True, True]
+
+
 def test_without_timeouts_episodes_also_end_at_the_time_limit(tmp_path):
     count = 450
     fields = {

@@ -104,8 +104,8 @@ class FlatSteps:
     def read(self) -> Iterator[RawEpisode]:
         """The episodes, one at a time."""
         ends, terminated, truncated = self._ends, self._flag_at_ends("terminated"), self._flag_at_ends("truncated")
-        if "terminated" not in self.names:  # dones alone cannot tell why an episode ended: they mean that it did
-            terminated = self._flag_at_ends("dones")
+        if "terminated" not in self.names:  # dones mean that an episode ended; only timeouts beside them tell why
+            terminated = self._flag_at_ends("dones") & ~truncated
         about = {key: self._values_at(name, np.concatenate([[0], ends[:-1]])) for key, name in self.about.items()}
         finals = self._final_observations()
         start = 0

@@ -49,8 +49,8 @@ def episodes_of(batch: pa.RecordBatch, names: Mapping[str, str], first: int) -> 
     """The episodes of a batch, the first of which has number ``first``.
 
     The observation after the last step is taken from next_observations or final_observations; where neither is there
-    it was not recorded, and the last one is repeated. An episode whose last ``dones`` is set terminated, else it was
-    truncated; ``terminated`` and ``truncated`` say so directly.
+    it was not recorded, and the last one is repeated. An episode whose last ``dones`` is set terminated unless
+    ``truncated`` is set as well; where ``terminated`` is there it says so directly. Others were truncated.
     """
     for row in range(batch.num_rows):
         index = first + row
@@ -66,13 +66,12 @@ def episodes_of(batch: pa.RecordBatch, names: Mapping[str, str], first: int) -> 
         if final.shape[1:] != observations.shape[1:]:
             raise refuse(index, "next_observations", f"has shape {final.shape[1:]}, not {observations.shape[1:]}")
         recorded = len(observations) == len(rewards) + 1
-        ended = columns.get("terminated", columns.get("dones"))
-        terminated = bool(len(ended) and ended[-1]) if ended is not None else False
-        cut = columns.get("truncated")
-        truncated = (bool(len(cut) and cut[-1]) if cut is not None else False) or not terminated
+        cut = _is_set(columns.get("truncated"))
+        ended = _is_set(columns.get("terminated", columns.get("dones")))
+        terminated = ended and ("terminated" in columns or not cut)
         about: dict[str, Any] = {}
         observations = observations if recorded else np.concatenate([observations, final])
-        yield RawEpisode(observations, columns["actions"], rewards, terminated, truncated, about)
+        yield RawEpisode(observations, columns["actions"], rewards, terminated, cut or not terminated, about)
 
 
 def _array(column: pa.Array, row: int, episode: int, field: str) -> np.ndarray:
@@ -108,6 +107,11 @@ def _list_length(value: pa.Array, episode: int, field: str) -> int:
         step = int(np.flatnonzero(lengths != lengths[0])[0])
         raise refuse(episode, field, f"has {lengths[step]} numbers at step {step} but {lengths[0]} at step 0")
     return int(lengths[0])
+
+
+def _is_set(flags: np.ndarray | None) -> bool:
+    """Whether a flag is there and set at the last step."""
+    return flags is not None and bool(len(flags) and flags[-1])
 
 
 def _check_flags(episode: int, field: str, flags: np.ndarray | None, length: int) -> None:
