@@ -105,6 +105,13 @@ def test_dones_that_are_timeouts_too_were_cut_off(tmp_path, write):
     assert columns.episodes["truncated"].tolist() == [False, True, True]
 
 
+def test_episode_terminals_of_d3rlpy_end_episodes_that_were_cut_off(tmp_path):
+    fields = steps()
+    fields["episode_terminals"] = (fields["terminals"] | fields.pop("timeouts")).astype(np.float32)
+    fields |= {"terminals": fields["terminals"].astype(np.float32), "discrete_action": np.bool_(False)}
+    check_steps(read(write_d4rl(tmp_path / "a.h5", fields), tmp_path), fields)
+
+
 def test_without_timeouts_episodes_also_end_at_the_time_limit(tmp_path):
     count = 450
     fields = {

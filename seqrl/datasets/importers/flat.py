@@ -27,7 +27,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "rewards": ("rewards", "reward"),
     "terminated": ("terminals", "terminations", "terminated", "terminal"),
     "truncated": ("timeouts", "truncations", "truncated", "timeout"),
-    "dones": ("dones", "done"),
+    "dones": ("dones", "done", "episode_terminals"),
     "episode": ("episode", "episode_id", "episode_index", "trajectory", "trajectory_id", "traj_id"),
     "next_observations": ("next_observations", "next_observation", "next_obs", "next_states"),
     "final_observations": ("final_observations", "final_observation"),
