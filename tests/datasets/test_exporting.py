@@ -2,6 +2,7 @@
 
 import gymnasium
 import numpy as np
+import pandas as pd
 import pytest
 
 from seqrl.config import BehaviourSpec, DatasetSpec, ImportSpec
@@ -59,6 +60,20 @@ def test_the_actions_of_an_export_are_counted_from_0_whatever_the_environment_do
     again = Columns.open(tmp_path / "again")
     np.testing.assert_array_equal(again.actions, original.actions)
     assert again.facts.action == original.facts.action
+
+
+def test_parquet_that_pandas_wrote_again_is_still_read(columns, tmp_path):
+    """Pandas makes NaN a missing value, and drops the spaces."""
+    frame = pd.read_parquet(export_parquet(columns, tmp_path / "out.parquet"))
+    frame["policy"] = None
+    frame.loc[0:1, "seed"] = None  # of the first episode
+    frame.astype({"seed": "Int64"}).to_parquet(tmp_path / "again.parquet")
+    import_dataset(ImportSpec(name="d", path=str(tmp_path / "again.parquet")), tmp_path / "again", tmp_path)
+    again = Columns.open(tmp_path / "again").episodes
+    kept = ["length", "achieved_return", "terminated", "truncated", "tier", "epsilon", "noise_std"]
+    pd.testing.assert_frame_equal(again[kept], columns.episodes[kept])
+    assert again["seed"].tolist() == [-1, *columns.episodes["seed"][1:]]
+    assert set(again["policy"]) == {"unknown"}
 
 
 def test_minari_gives_back_equal_columns(columns, tmp_path):

@@ -116,7 +116,7 @@ def _step_rows(file: pq.ParquetFile, expected: Expected) -> Source:
     def batches(columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
         return file.iter_batches(rows, columns=list(columns), use_threads=False)
 
-    table = StepTable(file.schema_arrow, file.metadata.num_rows, batches)
+    table = StepTable(file.schema_arrow, file.metadata.num_rows, batches, remarks=ABOUT)
     names = find_names(table.available)
     final = names.pop("final_observations", None)
     about = {key: key for key in ABOUT if key in table.schema.names}

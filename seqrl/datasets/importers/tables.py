@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -24,11 +24,13 @@ class StepTable:
         schema: of the whole table.
         rows: how many there are.
         batches: columns and a number of rows → pieces of at most so many rows, in order.
+        remarks: columns of which nothing is computed; values may be missing there.
     """
 
     schema: pa.Schema
     rows: int
     batches: Callable[[Sequence[str], int], Iterator[pa.RecordBatch]]
+    remarks: Collection[str] = ()
 
     @property
     def available(self) -> list[str]:
@@ -64,7 +66,10 @@ class TableColumn:
             raise refuse(None, name, f"has columns of different types ({', '.join(map(str, types))}); give one")
         self._width = len(columns)
         first = next(table.batches(columns, 1), None)
-        value = _numbers(first, columns, name) if first is not None and first.num_rows else np.zeros((0, self._width))
+        self._gaps = name in table.remarks
+        value: np.ndarray = np.zeros((0, self._width))
+        if first is not None and first.num_rows:
+            value = _numbers(first, columns, name, 0, self._gaps)
         self.shape, self.dtype = (table.rows, *value.shape[1:]), value.dtype
         rows = block_rows(int(np.prod(self.shape[1:], dtype=np.int64)) * max(8, self.dtype.itemsize))
         self._batches = table.batches(columns, min(rows, _MOST_ROWS))
@@ -79,7 +84,7 @@ class TableColumn:
             batch = next(self._batches, None)
             if batch is None:
                 raise refuse(None, self.name, f"ends {missing:,} rows too early; the file is cut short")
-            values = _numbers(batch, self._columns, self.name, self._read)
+            values = _numbers(batch, self._columns, self.name, self._read, self._gaps)
             self._read += len(values)
             if values.shape[1:] != self.shape[1:]:
                 raise refuse(None, self.name, f"has {values.shape[1:]} numbers a step, but {self.shape[1:]} at first")
@@ -88,13 +93,13 @@ class TableColumn:
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
-def _numbers(batch: pa.RecordBatch, columns: list[str], name: str, first: int = 0) -> np.ndarray:
-    parts = [column_array(batch.column(column), name, first) for column in columns]
+def _numbers(batch: pa.RecordBatch, columns: list[str], name: str, first: int, gaps: bool) -> np.ndarray:
+    parts = [column_array(batch.column(column), name, first, gaps) for column in columns]
     return parts[0] if len(columns) == 1 else np.stack(parts, axis=1)
 
 
-def column_array(values: pa.Array, name: str, first: int = 0) -> np.ndarray:
-    """Rows of a column, the first of which has number ``first``, as one array."""
+def column_array(values: pa.Array, name: str, first: int = 0, gaps: bool = False) -> np.ndarray:
+    """Rows of a column, the first of which has number ``first``, as one array; with ``gaps``, values may be missing."""
     if isinstance(values.type, pa.DictionaryType):
         values = values.dictionary_decode()
     shape = [len(values)]
@@ -102,7 +107,8 @@ def column_array(values: pa.Array, name: str, first: int = 0) -> np.ndarray:
         _check_whole(values, name, first)
         shape.append(_list_length(values, name, first if len(shape) == 1 else None))
         values = values.flatten()
-    _check_whole(values, name, first if len(shape) == 1 else None)
+    if not gaps:
+        _check_whole(values, name, first if len(shape) == 1 else None)
     if not _is_plain(values.type):
         raise refuse(None, name, f"has values of type {values.type}; give numbers")
     return values.to_numpy(zero_copy_only=False).reshape(shape)
@@ -136,5 +142,6 @@ def _is_plain(data_type: pa.DataType) -> bool:
         pa.types.is_boolean,
         pa.types.is_string,
         pa.types.is_large_string,
+        pa.types.is_null,
     )
     return any(is_kind(data_type) for is_kind in kinds)
