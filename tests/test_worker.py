@@ -306,11 +306,20 @@ def test_an_episode_of_a_dataset_becomes_a_video_of_what_was_recorded(tiny):
     assert np.isnan(record.returns_to_go).all()
 
 
-def test_episodes_whose_start_is_unknown_cannot_be_played_again(tiny):
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda table: table.drop(columns="seed"),
+        lambda table: table.assign(seed=np.nan),
+        lambda table: table.assign(seed=-1),
+    ],
+    ids=["none", "NaN", "-1"],
+)
+def test_episodes_whose_start_is_unknown_cannot_be_played_again(tiny, harm):
     source, path = dataset_reference("tiny"), tiny.columns_folder("tiny") / "episodes.parquet"
     with pytest.raises(NotFound, match="episode of the dataset tiny"):
         tiny.episode_record(source, 10_000)
-    pd.read_parquet(path).drop(columns="seed").to_parquet(path)
+    harm(pd.read_parquet(path)).to_parquet(path)
     with pytest.raises(ValueError, match="the seed of episode 1 of tiny was not recorded"):
         tiny.media_path(source, 1)
     with pytest.raises(ValueError, match="steps of a dataset elsewhere are not on this machine"):

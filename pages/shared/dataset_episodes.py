@@ -99,7 +99,8 @@ def _never_seen(facts: DatasetFacts, episode: pd.Series) -> str:
     """Why an episode cannot be played again; empty if it can."""
     if facts.environment is None:
         return "This data comes without an environment, so its episodes cannot be played again."
-    if pd.isna(episode.get("seed")):
+    seed = episode.get("seed")
+    if seed is None or not seed >= 0:  # columns say -1
         return "The seeds of these episodes were not recorded, so they cannot be played again."
     return ""
 

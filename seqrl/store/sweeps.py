@@ -234,7 +234,7 @@ def recorded_in(columns: Columns, name: str, index: int) -> EpisodeRecord:
     if not 0 <= index < len(columns.spans):
         raise NotFound(f"episode of the dataset {name}", index, ())
     row = columns.episodes.iloc[index]
-    if row.get("seed") is None or row["seed"] != row["seed"]:
+    if row.get("seed") is None or not row["seed"] >= 0:  # columns say -1
         raise ValueError(f"the seed of episode {index} of {name} was not recorded, so it cannot be played again")
     steps = columns.episode(index)
     return EpisodeRecord(

@@ -195,13 +195,19 @@ def test_an_episode_of_a_dataset_is_played_and_taken_away(home):
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"), [("environment", "comes without an environment"), ("seed", "seeds of these episodes were not")]
+    ("harm", "said"),
+    [
+        ("environment", "comes without an environment"),
+        ("seed", "seeds of these episodes were not"),
+        ("unknown seed", "seeds of these episodes were not"),
+    ],
 )
 def test_episodes_that_nobody_can_play_again_say_why(harm, said, home):
     store = fill(home)
     facts, table = store.dataset(DATASET).facts, store.dataset_episodes(DATASET)
     facts = facts.model_copy(update={"environment": None}) if harm == "environment" else facts
-    store.set_dataset_facts(DATASET, facts, table.drop(columns="seed") if harm == "seed" else table)
+    changes = {"seed": table.drop(columns="seed"), "unknown seed": table.assign(seed=-1)}
+    store.set_dataset_facts(DATASET, facts, changes.get(harm, table))
     app = open_page("datasets", view="Episodes", episode="3")
     assert [info.value for info in app.info if said in info.value]
     assert not app.error
