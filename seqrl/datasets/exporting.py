@@ -36,7 +36,8 @@ def export_parquet(
     """Write one row a step; importing the file again gives equal columns.
 
     Columns: episode, step, observations, actions, rewards, final_observations (null but at an episode's last step),
-    terminated, truncated, tier, policy, epsilon, noise_std, seed. The metadata key ``seqrl`` holds the spaces as JSON.
+    terminated, truncated, tier, policy, epsilon, noise_std, seed. The metadata key ``seqrl`` holds the spaces and the
+    environment with its settings as JSON.
 
     Args:
         columns: the dataset.
@@ -169,6 +170,7 @@ def _schema(columns: Columns) -> pa.Schema:
     width = int(np.prod(columns.observations.shape[1:]))
     notes = {
         "environment": facts.environment,
+        "environment_kwargs": facts.environment_kwargs,
         "observation": facts.observation.model_dump(mode="json"),
         "action": facts.action.model_dump(mode="json"),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import signal
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,6 +35,7 @@ _MOST_DATA_BYTES = 2 * 2**30
 _CPU_SECONDS = 120
 _BYTES_A_SECOND = 4 * 2**20
 _KEEP_FREE_BYTES = 512 * 2**20
+_LARGEST_SETTING = 1e30
 _NEVER_PACKED = ("npz", "parquet", "d4rl")
 
 
@@ -45,6 +46,7 @@ def import_dataset(
     *,
     on_progress: OnProgress = lambda fraction, message: None,
     should_stop: ShouldStop = lambda: False,
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> DatasetFacts:
     """Read a file or folder into columns.
 
@@ -54,6 +56,7 @@ def import_dataset(
         scratch: an existing folder to unpack archives in.
         on_progress: called with the share that is done, 0 to 1, and what is being done.
         should_stop: asked at every episode.
+        say: called with what somebody should know of a file that was read nevertheless.
 
     Raises:
         ImportRefused: in one sentence that names the episode and the field.
@@ -62,24 +65,30 @@ def import_dataset(
     """
     path = Path(spec.path).expanduser()
     with _unpacked(path, spec.format, scratch) as folder:
-        expected = expectations(spec.environment, spec.environment_kwargs)
+        settings = {**environment_row(spec.environment).kwargs, **spec.environment_kwargs}
+        expected = expectations(spec.environment, settings)
         with open_source(folder, spec.format, expected) as source:
-            if spec.environment == "auto" and (named := _known(source)) is not None:
+            named_alike = spec.environment == source.environment and not spec.environment_kwargs
+            if (spec.environment == "auto" or named_alike) and (named := _known(source, say)) is not None:
                 expected = named
             return _write(source, folder, spec, expected, columns_folder, on_progress, should_stop)
 
 
-def expectations(environment: str, kwargs: dict[str, Any] | None = None) -> Expected:
+def expectations(environment: str, kwargs: Mapping[str, bool | int | float | str]) -> Expected:
     """Spaces and names of an environment; nothing for "none" and "auto".
 
+    Args:
+        environment: registered id.
+        kwargs: its settings.
+
     Raises:
-        ValueError: if it is unknown or lacks a package.
+        ValueError: if it is unknown, lacks a package, or refuses its settings.
     """
     if environment in ("none", "auto"):
         return Expected()
     env = make_environment(environment, kwargs)
     try:
-        return _expected(env, environment)
+        return _expected(env, environment, kwargs)
     finally:
         env.close()
 
@@ -153,7 +162,7 @@ def _write(
         facts = measure(
             partial,
             environment=expected.environment,
-            environment_kwargs=spec.environment_kwargs if expected.environment == spec.environment else {},
+            environment_kwargs=expected.environment_kwargs,
             observation=encoder.observation_facts(),
             action=encoder.action_facts(),
             max_episode_steps=expected.max_episode_steps,
@@ -189,14 +198,20 @@ def _writer(folder: Path, encoder: Encoder) -> ColumnsWriter:
     )
 
 
-def _known(source: Source) -> Expected | None:
-    """What the environment that a file names expects, if seqrl's own table has it and the spaces agree."""
+def _known(source: Source, say: Callable[[str], None]) -> Expected | None:
+    """What the environment that a file names expects, if seqrl's own table has it and settings and spaces agree."""
     if source.environment not in ENVIRONMENTS:
         return None
+    row = ENVIRONMENTS[source.environment]
     try:
-        expected = expectations(source.environment)
-    except ValueError:
-        return None  # its package is missing: the data can still be looked at and learned from
+        expected = expectations(row.id, row.kwargs)
+        if source.environment_kwargs is not None:
+            expected = expectations(row.id, _changed_settings(row.id, source.environment_kwargs))
+    except ImportRefused:
+        raise  # out of processor time
+    except Exception as error:  # a package is missing, or a constructor stumbles; the data can still be learned from
+        say(f"what the file says of {row.id} is not believed: {str(error)[:300]}")
+        return None
     ours = Encoder(expected.observation, expected.action, expected.observation_names, expected.action_names)
     theirs = Encoder(source.observation, source.action, expected.observation_names, expected.action_names)
     agree = source.observation is not None and source.action is not None
@@ -217,10 +232,26 @@ def _alike(ours: SpaceFacts, theirs: SpaceFacts) -> bool:
     return (ours.kind, ours.shape, ours.categories) == (theirs.kind, theirs.shape, theirs.categories)
 
 
-def _expected(env: gymnasium.Env, environment: str) -> Expected:
+def _changed_settings(environment: str, told: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
+    """What a file says of an environment's settings, without what they are anyway.
+
+    Raises:
+        ValueError: if one is neither true, false nor a number: a text may be the path of a file to load.
+    """
+    usual = {**gymnasium.spec(environment).kwargs, "render_mode": told.get("render_mode")}
+    changed = {key: value for key, value in told.items() if usual.get(key) != value}
+    for key, value in changed.items():
+        if not isinstance(value, bool | int | float) or not abs(value) <= _LARGEST_SETTING:
+            shown = f"{shown_name(key, 40)} {shown_name(value, 40)}"
+            raise ValueError(f"it was played with {shown}; only true, false and numbers are taken from a file")
+    return changed
+
+
+def _expected(env: gymnasium.Env, environment: str, kwargs: Mapping[str, bool | int | float | str]) -> Expected:
     row = environment_row(environment)
     return Expected(
         environment=environment,
+        environment_kwargs=kwargs,
         observation=env.observation_space,
         action=env.action_space,
         observation_names=row.observation_names,

@@ -118,6 +118,7 @@ def _read(context: JobContext, spec: ImportSpec, scratch: Path, path: Path) -> N
             scratch,
             on_progress=context.progress,
             should_stop=context.should_stop,
+            say=context.log,
         )
     _keep(context, spec.name, facts)
 

@@ -1,5 +1,8 @@
 """What goes out comes in again as it was."""
 
+import json
+from dataclasses import replace
+
 import gymnasium
 import numpy as np
 import pandas as pd
@@ -9,6 +12,7 @@ from seqrl.config import BehaviourSpec, DatasetSpec, ImportSpec
 from seqrl.datasets import build
 from seqrl.datasets.exporting import export_minari, export_parquet
 from seqrl.datasets.importing import import_dataset
+from seqrl.registry import ENVIRONMENTS
 from seqrl.store.columns import Columns
 from tests.foreign_files import steps, write_d4rl, write_npz
 from tests.tiny_environments import ACTIONS
@@ -78,6 +82,68 @@ def test_parquet_that_pandas_wrote_again_is_still_read(columns, tmp_path):
 
 def test_minari_gives_back_equal_columns(columns, tmp_path):
     check_equal(columns, export_minari(columns, tmp_path / "seqrl" / "d-v0", "seqrl/d-v0"), tmp_path)
+
+
+@pytest.fixture
+def lake(tmp_path):
+    """A dataset of Frozen Lake without its slippery ice."""
+    settings = {"environment": "FrozenLake-v1", "environment_kwargs": {"is_slippery": False}}
+    build(DatasetSpec(name="d", episodes=3, **settings), tmp_path / "original")
+    return Columns.open(tmp_path / "original")
+
+
+@pytest.mark.parametrize("environment", ["auto", "FrozenLake-v1"])
+@pytest.mark.parametrize("form", ["minari", "parquet"])
+def test_settings_of_the_environment_come_in_again(lake, tmp_path, environment, form):
+    path = tmp_path / "out-v0"
+    export_parquet(lake, path) if form == "parquet" else export_minari(lake, path, "seqrl/d-v0")
+    facts = import_dataset(ImportSpec(name="d", path=str(path), environment=environment), tmp_path / "again", tmp_path)
+    assert facts == lake.facts
+
+
+@pytest.mark.parametrize(
+    ("told", "believed"),
+    [
+        ({"is_slippery": False, "map_name": "4x4", "render_mode": "rgb_array"}, {"is_slippery": False}),
+        ({"map_name": "4x4", "desc": None}, {}),
+        ({"map_name": None}, None),
+        ({"map_name": "/etc/passwd"}, None),
+        ({"desc": ["SG"]}, None),
+        ({"is_slippery": float("nan")}, None),
+        ({"map_name": 4}, None),
+        ({"unheard_of": 1}, None),
+        (["is_slippery"], None),
+    ],
+)
+def test_settings_that_a_file_names_are_believed_if_they_are_numbers(lake, tmp_path, told, believed):
+    metadata = export_minari(lake, tmp_path / "out-v0", "seqrl/d-v0") / "data" / "metadata.json"
+    values = json.loads(metadata.read_text())
+    values["env_spec"] = json.dumps(json.loads(values["env_spec"]) | {"kwargs": told})
+    metadata.write_text(json.dumps(values))
+    said = []
+    spec = ImportSpec(name="d", path=str(tmp_path / "out-v0"))
+    facts = import_dataset(spec, tmp_path / "again", tmp_path, say=said.append)
+    assert facts.environment == (None if believed is None else "FrozenLake-v1")
+    assert facts.environment_kwargs == (believed or {})
+    assert bool(said) == (believed is None and isinstance(told, dict))
+
+
+def test_a_file_that_says_nothing_was_played_with_the_settings_of_the_registry(lake, tmp_path, monkeypatch):
+    row = replace(ENVIRONMENTS["FrozenLake-v1"], kwargs={"is_slippery": False})
+    monkeypatch.setitem(ENVIRONMENTS, "FrozenLake-v1", row)
+    steps = lake.steps
+    ends = lake.episodes["end"].to_numpy() - 1
+    write_npz(
+        tmp_path / "a.npz",
+        {
+            "observations": lake.observations[:steps],
+            "actions": lake.actions[:steps],
+            "rewards": lake.rewards[:steps],
+            "dones": np.isin(np.arange(steps), ends),
+        },
+    )
+    spec = ImportSpec(name="d", path=str(tmp_path / "a.npz"), environment="FrozenLake-v1")
+    assert import_dataset(spec, tmp_path / "again", tmp_path).environment_kwargs == {"is_slippery": False}
 
 
 def test_minaris_own_loader_reads_the_export(columns, tmp_path, monkeypatch):

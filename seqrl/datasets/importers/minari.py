@@ -71,7 +71,7 @@ def open_minari(path: Path, expected: Expected) -> Iterator[Source]:
     if path.is_dir() and (data := described(path)) is not None:
         with reading(data):
             metadata = json.loads(read_capped(data / "metadata.json", MOST_JSON_BYTES))
-        with open_minari_arrow(data, expected, _environment(metadata)) as source:
+        with open_minari_arrow(data, expected, _played_in(metadata)) as source:
             yield source
         return
     main = main_file(path)
@@ -90,7 +90,7 @@ def open_minari(path: Path, expected: Expected) -> Iterator[Source]:
             for index in range(count):
                 yield _episode(group_of(file, f"{_PREFIX}{index}"), index, space["observation"], jpeg)
 
-        yield Source("minari", count, None, space["observation"], space["action"], read, _environment(metadata))
+        yield Source("minari", count, None, space["observation"], space["action"], read, **_played_in(metadata))
 
 
 def _metadata(main: Path, file: h5py.File) -> dict[str, Any]:
@@ -141,14 +141,16 @@ def _guess(group: h5py.Group, name: str, depth: int) -> Space | None:
     return spaces.Dict(parts)
 
 
-def _environment(metadata: dict[str, Any]) -> str | None:
-    """The id in the environment specification; the rest of it, entry points above all, is not looked at."""
+def _played_in(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Id and settings in the environment specification; the rest of it, entry points above all, is not looked at."""
     try:
         values = json.loads(metadata.get("env_spec") or "null")
     except (TypeError, ValueError):
-        return None
-    name = values.get("id") if isinstance(values, dict) else None
-    return name if isinstance(name, str) and len(name) <= 200 else None
+        return {}
+    name, kwargs = (values.get("id"), values.get("kwargs")) if isinstance(values, dict) else (None, None)
+    if not isinstance(name, str) or len(name) > 200 or not isinstance(kwargs, dict | None):
+        return {}
+    return {"environment": name, "environment_kwargs": kwargs}
 
 
 def _episode(group: h5py.Group, index: int, space: Space | None, jpeg: bool) -> RawEpisode:

@@ -6,7 +6,7 @@ Every column has one row more than the episode has steps, and the last row of ac
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def described(folder: Path) -> Path | None:
 
 
 @contextmanager
-def open_minari_arrow(data: Path, expected: Expected, environment: str | None) -> Iterator[Source]:
+def open_minari_arrow(data: Path, expected: Expected, played_in: Mapping[str, Any]) -> Iterator[Source]:
     """Open a dataset that `described` found.
 
     Raises:
@@ -82,7 +82,7 @@ def open_minari_arrow(data: Path, expected: Expected, environment: str | None) -
             yield _episode(data / str(index), index, space["observation"], space["action"], metadata, jpeg)
 
     facts = (expected.observation or space["observation"], expected.action or space["action"])
-    yield Source("minari", count, None, *facts, read, environment)
+    yield Source("minari", count, None, *facts, read, **played_in)
 
 
 def _episode(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -133,6 +134,7 @@ def _step_rows(file: pq.ParquetFile, expected: Expected) -> Source:
         notes.action or expected.action,
         read,
         notes.environment,
+        notes.environment_kwargs,
     )
 
 
@@ -163,6 +165,7 @@ class _Notes:
     observation: SpaceFacts | None = None
     action: SpaceFacts | None = None
     environment: str | None = None
+    environment_kwargs: dict[str, Any] | None = None
 
 
 def _notes(file: pq.ParquetFile) -> _Notes:
@@ -182,5 +185,7 @@ def _notes(file: pq.ParquetFile) -> _Notes:
     for what, facts in (("observation", observation), ("action", action)):
         if facts is not None:
             check_facts(facts, what)
-    environment = values.get("environment")
-    return _Notes(observation, action, environment if isinstance(environment, str) else None)
+    environment, kwargs = values.get("environment"), values.get("environment_kwargs")
+    if not isinstance(environment, str) or not isinstance(kwargs, dict | None):
+        return _Notes(observation, action)
+    return _Notes(observation, action, environment, kwargs)

@@ -39,6 +39,7 @@ class Expected:
 
     Attributes:
         environment: registered id, or None.
+        environment_kwargs: its settings.
         observation: its observation space, None to find out from the file.
         action: its action space.
         observation_names: a name for each dimension of flattened observations.
@@ -47,6 +48,7 @@ class Expected:
     """
 
     environment: str | None = None
+    environment_kwargs: Mapping[str, bool | int | float | str] = field(default_factory=dict)
     observation: Space | None = None
     action: Space | None = None
     observation_names: tuple[str, ...] = ()
@@ -66,6 +68,7 @@ class Source:
         action: the same for actions.
         read: yields the episodes, unchecked.
         environment: the environment that the file names, not to be trusted.
+        environment_kwargs: the settings that the file says it had, no more to be trusted; None if it does not say.
     """
 
     format: str
@@ -75,7 +78,7 @@ class Source:
     action: Space | SpaceFacts | None
     read: Callable[[], Iterator[RawEpisode]]
     environment: str | None = None
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    environment_kwargs: Mapping[str, Any] | None = None
 
     def checked(self, path: Path) -> Iterator[RawEpisode]:
         """The episodes; whatever goes wrong while reading becomes an `ImportRefused`."""
