@@ -2,6 +2,7 @@
 
 import json
 
+import pyarrow as pa
 import pytest
 import torch
 
@@ -10,7 +11,7 @@ from seqrl.checkpoints import load_model
 from seqrl.config import RunExportJob, RunExportSpec
 from seqrl.store import Store
 from seqrl.worker import imports
-from tests.foreign_files import LENGTHS, steps, write_d4rl, write_npz
+from tests.foreign_files import LENGTHS, steps, write_d4rl, write_npz, write_parquet
 from tests.in_process import InProcess, as_json
 from tests.reliability.hostile_files import write_model
 
@@ -88,6 +89,13 @@ def test_a_refused_file_leaves_nothing_and_its_name_free(run, home, tmp_path):
     assert not list(home.rglob("scratch"))
     write_npz(tmp_path / "a.npz")
     assert run("dataset", "import", path, "--name", "d")[0] == 0
+
+
+def test_names_in_brackets_are_shown_as_they_are(run, tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", pa.table({"[/x]": [1.0], "[red]": [2.0]}))
+    assert run("dataset", "import", path, "--name", "d")[0] == 1
+    code, printed, _ = run("jobs", "list")
+    assert code == 0 and "[/x], [red]" in printed
 
 
 @pytest.mark.parametrize(

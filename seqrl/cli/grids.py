@@ -68,7 +68,11 @@ def follow(here: Session, name: str, *, as_json: bool) -> None:
     Raises:
         Failure: if one did not succeed.
     """
-    columns = (TextColumn("grid {task.fields[title]}"), BarColumn(), TextColumn("{task.description}"))
+    columns = (
+        TextColumn("grid {task.fields[title]}", markup=False),
+        BarColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
     silent = not sys.stderr.isatty()
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True, disable=silent) as bar:
         task = bar.add_task("", total=1.0, title=name)

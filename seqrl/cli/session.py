@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from seqrl import jobs
 from seqrl.config import JobSpec
@@ -92,9 +93,9 @@ class Session:
     def _wait(self, row: JobRow) -> JobRow:
         console = Console(stderr=True)
         columns = (
-            TextColumn("{task.fields[title]}"),
+            TextColumn("{task.fields[title]}", markup=False),
             BarColumn(),
-            TextColumn("{task.percentage:>3.0f}% {task.description}"),
+            TextColumn("{task.percentage:>3.0f}% {task.description}", markup=False),
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
@@ -136,7 +137,7 @@ def show_table(values: Sequence[Mapping[str, Any]], as_json: bool, columns: Iter
         number = isinstance(values[0].get(column), int | float) and not isinstance(values[0].get(column), bool)
         table.add_column(column.replace("_", " "), justify="right" if number else "left", overflow="fold")
     for row in values:
-        table.add_row(*(cell_text(row.get(column)) for column in columns))
+        table.add_row(*(Text(cell_text(row.get(column))) for column in columns))  # a foreign [name] is no markup
     width = None if sys.stdout.isatty() else 200
     Console(width=width).print(table)
 
