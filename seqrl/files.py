@@ -23,6 +23,18 @@ _DATABASE_FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
 _DISK_FULL_TEXTS = ("no space left", "file too large", "errno = 28", "errno = 27", "quota exceeded")  # HDF5, Arrow
 
 
+def expanded(path: Path | str, remedy: str = "write an absolute path") -> Path:
+    """An absolute path, ``~`` written out.
+
+    Raises:
+        ValueError: if it begins with the home of a user who has none; ends with the remedy.
+    """
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError(f"{path} begins with the home of a user who has none; {remedy}") from None
+
+
 def check_name(name: str) -> str:
     """Return a name that may become part of a path.
 

@@ -95,6 +95,7 @@ def test_a_job_is_cancelled_and_resumed(tiny):
             ["train", "--dataset", "tiny", "--set", "training.stepz=3"],
             "training.stepz is 3; this setting does",
         ),
+        (["train", "--dataset", "tiny", "--seeds", "1" + "0" * 20], "runs; choose at most 64"),
         (["train", "--dataset", "tiny", "--set", "oops"], "--set 'oops' has no value"),
         (["train", "--dataset", "tiny", "--name", "../x"], "name is '../x'; use 1 to 64 letters"),
         (["train", "--dataset", "tiny", "--name", "demo/x"], "demo/x belongs to the bundled demo"),

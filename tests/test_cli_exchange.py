@@ -102,6 +102,7 @@ def test_names_in_brackets_are_shown_as_they_are(run, tmp_path):
     ("arguments", "expected"),
     [
         (["dataset", "import", "nowhere.npz", "--name", "d"], "does not exist"),
+        (["dataset", "import", "~nobody.npz", "--name", "d"], "a user who has none; write an absolute path"),
         (["dataset", "import", "a.npz", "--name", "../d"], "name is '../d'"),
         (["dataset", "import", "a.npz", "--name", "d", "--format", "csv"], "format is 'csv'"),
         (["dataset", "download", "../../etc", "--name", "d"], "minari_id is '../../etc'"),

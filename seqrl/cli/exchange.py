@@ -39,7 +39,7 @@ from seqrl.config import (
     RunImportSpec,
     parse_numbers,
 )
-from seqrl.files import read_capped
+from seqrl.files import expanded, read_capped
 from seqrl.store import JobRow, Store
 
 runs = typer.Typer(help="Trained models: a list, and in and out.", no_args_is_help=True)
@@ -320,7 +320,7 @@ def _make_dataset(here: Session, job: JobSpec, name: str, as_json: bool, detach:
 
 def _absolute(path: str) -> str:
     """The worker has another working folder."""
-    return str(Path(path).expanduser().absolute())
+    return str(expanded(path))
 
 
 def _statistics(path: Path) -> dict[str, Any]:

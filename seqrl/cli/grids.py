@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from seqrl import calibration, grids, jobs
 from seqrl.cli.session import AsJson, Detach, Failure, Session, job_values, run_values, session, show, show_table
 from seqrl.config import GridSpec, RunSpec, parse_axis
+from seqrl.config.grids import check_size
 from seqrl.files import new_file
 from seqrl.plots.format import with_interval
 
@@ -31,6 +32,7 @@ def grid_of(base: RunSpec, axes: Sequence[str], seeds: int) -> GridSpec:
     """
     if seeds < 1:
         raise ValueError(f"seeds is {seeds}; choose at least 1")
+    check_size(seeds)
     values: dict[str, Any] = {}
     for text in axes:
         name, found = parse_axis(text)

@@ -13,6 +13,11 @@ NAME_PATTERN = r"^(demo/)?[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
+LARGEST_TARGET = 1e30
+"""As of rewards that are imported; from 3e38 on a number is infinite in the single precision of models."""
+
+Target = Annotated[float, Field(ge=-LARGEST_TARGET, le=LARGEST_TARGET)]
+
 
 class Spec(BaseModel):
     """Base of all specs: frozen, strict about unknown fields, comparable and JSON-serialisable."""

@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from seqrl.config.base import Name, Spec, setting
+from seqrl.config.base import Name, Spec, Target, setting
 
 ImportFormat = Literal["auto", "minari", "d4rl", "npz", "parquet", "hf"]
 
@@ -223,7 +223,7 @@ class OpenLoopSpec(Spec):
     run: Name = setting(..., "Run", "The trained model.")
     dataset: Name = setting(..., "Dataset", "The episodes; those of its own dataset are taken from its held-out part.")
     episodes: int = setting(32, "Episodes", "At most so many.", unit="episodes", ge=1, le=10_000)
-    targets: tuple[float, ...] = setting(
+    targets: tuple[Target, ...] = setting(
         (),
         "Targets",
         "Returns to ask for in the response curve; empty spans the data's own.",

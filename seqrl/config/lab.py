@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from seqrl.config.base import Name, Spec, setting
+from seqrl.config.base import LARGEST_TARGET, Name, Spec, Target, setting
 from seqrl.config.facts import DatasetFacts
 from seqrl.config.models import DecisionTransformerSpec, RvsSpec, TrajectoryTransformerSpec, takes_target
 from seqrl.config.planning import PlanningSpec, check_planning
@@ -32,14 +32,16 @@ class ResponseSpec(Spec):
     dimension: str = setting(
         "", "Dimension", "Of the observation, whose values are tried; empty tries returns-to-go instead."
     )
-    values: tuple[float, ...] = setting(..., "Values", "What is tried.", min_length=1, max_length=1000)
+    values: tuple[Target, ...] = setting(..., "Values", "What is tried.", min_length=1, max_length=1000)
 
 
 class TargetChange(Spec):
     """From a step on, another target."""
 
     step: int = setting(..., "Step", "From this step on.", unit="steps", ge=0)
-    target: float = setting(..., "Target", "Return of the whole episode that is asked for from then on.", unit="reward")
+    target: Target = setting(
+        ..., "Target", "Return of the whole episode that is asked for from then on.", unit="reward"
+    )
 
 
 class Origin(Spec):
@@ -59,7 +61,12 @@ class ScheduleSweepSpec(Spec):
     name: Name = setting(..., "Name", "How the episodes are called on every page.")
     runs: tuple[Name, ...] = setting(..., "Run", "Who plays.", min_length=1, max_length=1)
     target: float | None = setting(
-        None, "Target", "Return asked for at the start; empty lets a planner take its best plan.", unit="reward"
+        None,
+        "Target",
+        "Return asked for at the start; empty lets a planner take its best plan.",
+        unit="reward",
+        ge=-LARGEST_TARGET,
+        le=LARGEST_TARGET,
     )
     schedules: tuple[Schedule, ...] = setting(
         ..., "Schedules", "Changes of the target on the way; the constant target is always played too.", max_length=32
@@ -133,7 +140,7 @@ def parse_schedule(text: str) -> Schedule:
     """Read ``0:100, 120:400``, a target from each step on.
 
     Raises:
-        ValueError: naming the part that is no ``step:target``.
+        ValueError: naming the part that is no ``step:target``, or the value that neither can have.
 
     >>> [(change.step, change.target) for change in parse_schedule("0:100, 120:400")]
     [(0, 100.0), (120, 400.0)]
@@ -142,9 +149,10 @@ def parse_schedule(text: str) -> Schedule:
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         step, colon, target = part.partition(":")
         try:
-            changes.append(TargetChange(step=int(step), target=float(target)))
+            change = {"step": int(step), "target": float(target)}
         except ValueError:
             raise ValueError(f"schedule {part!r} is no step:target; write for example 0:100, 120:400") from None
+        changes.append(TargetChange.model_validate(change))
     if not changes:
         raise ValueError("schedule is empty; write for example 0:100, 120:400")
     return tuple(changes)

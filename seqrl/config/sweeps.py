@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from seqrl.config.base import NAME_PATTERN, Name, Spec, setting
+from seqrl.config.base import NAME_PATTERN, Name, Spec, Target, setting
 from seqrl.config.facts import DatasetFacts
 from seqrl.config.models import (
     ACTING_SPECS,
@@ -30,7 +30,7 @@ class ReturnSweepSpec(Spec):
 
     name: Name = setting(..., "Name", "How the sweep is called on every page.")
     runs: tuple[Name, ...] = setting(..., "Runs", "The trained models to compare.", min_length=1, max_length=64)
-    targets: tuple[float, ...] = setting(
+    targets: tuple[Target, ...] = setting(
         (),
         "Targets",
         "The returns to ask for; none where no run takes any.",
@@ -231,10 +231,11 @@ def parse_numbers(text: str, what: str = "targets") -> tuple[float, ...]:
             numbers.append(values[0])
         elif len(values) == 3 and all(map(math.isfinite, values)) and values[2] != 0:
             start, stop, step = values
-            count = math.floor((stop - start) / step + 1e-9) + 1
-            if not 1 <= count <= 1000:
-                raise ValueError(f"{what} {part!r} makes {max(count, 0)} values; choose start:stop:step for 1 to 1000")
-            numbers.extend(start + i * step for i in range(count))
+            steps = (stop - start) / step + 1e-9  # may be infinite
+            if not 0 <= steps < 1000:
+                made = "no values" if steps < 0 else "more than 1000 values"
+                raise ValueError(f"{what} {part!r} makes {made}; choose start:stop:step for 1 to 1000")
+            numbers.extend(start + i * step for i in range(math.floor(steps) + 1))
         else:
             raise ValueError(f"{what} {part!r} is neither a number nor start:stop:step; write for example 50:500:50")
     if not numbers:

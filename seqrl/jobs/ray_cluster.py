@@ -376,7 +376,7 @@ def _folder_lock(home: Path) -> Iterator[Path]:
 
 def main(arguments: Sequence[str]) -> int:
     """``start``, ``status`` or ``stop`` the cluster of the home in ``SEQRL_HOME``."""
-    home = default_home().absolute()
+    home = default_home()
     try:
         match list(arguments):
             case ["start"]:

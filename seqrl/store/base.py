@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 from pydantic import ValidationError
 
 from seqrl.config import explain
-from seqrl.files import check_name, inside
+from seqrl.files import check_name, expanded, inside
 from seqrl.store.bundle import BUNDLE_PREFIX, Bundle
 from seqrl.store.database import Database
 
@@ -25,8 +25,12 @@ PACKAGED_BUNDLE = Path(__file__).parents[1] / "demo"
 
 
 def default_home() -> Path:
-    """``$SEQRL_HOME``, else ``~/.seqrl``."""
-    return Path(os.environ.get("SEQRL_HOME") or Path.home() / ".seqrl").expanduser()
+    """``$SEQRL_HOME``, else ``~/.seqrl``.
+
+    Raises:
+        ValueError: if that is in the home of a user who has none.
+    """
+    return expanded(os.environ.get("SEQRL_HOME") or "~/.seqrl", "choose another SEQRL_HOME")
 
 
 def minari_id(name: str) -> str:

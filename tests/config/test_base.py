@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -5,6 +7,8 @@ from pydantic import ValidationError
 
 from seqrl.config import RunSpec, TrainingSpec, apply_overrides, explain, parse_mix, parse_numbers
 from seqrl.config.datasets import BehaviourSpec, DatasetSpec
+from seqrl.config.imports import OpenLoopSpec
+from seqrl.config.lab import ResponseSpec, ScheduleSweepSpec, parse_schedule
 from seqrl.config.sweeps import ReturnSweepSpec
 
 
@@ -79,7 +83,10 @@ def test_targets_are_lists_and_ranges_with_the_stop_included(text, numbers):
     assert parse_numbers(text) == pytest.approx(numbers)
 
 
-@pytest.mark.parametrize("text", ["", "a", "1:2", "1:2:0", "5:1:1", "nan", "inf", "0:1e9:1"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "a", "1:2", "1:2:0", "5:1:1", "nan", "inf", "0:1e9:1", "-1e308:1e308:1", "1e308:-1e308:1", "0:1e308:1e-10"],
+)
 def test_targets_that_make_no_sense_are_refused_with_the_part(text):
     with pytest.raises(ValueError, match="targets"):
         parse_numbers(text)
@@ -104,6 +111,21 @@ def test_whole_episodes_follow_the_shares(weights, episodes):
 def test_shares_that_do_not_sum_to_one_are_refused_with_the_sum():
     message = refused(lambda: DatasetSpec(name="d", behaviours=[BehaviourSpec(share=0.5)]))
     assert message == "the shares of the mixture sum to 0.5; make them sum to 1"
+
+
+@pytest.mark.parametrize("target", [1e39, -1e39])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda target: ReturnSweepSpec(name="s", runs=["a"], targets=[target]),
+        lambda target: OpenLoopSpec(name="o", run="a", dataset="d", targets=[target]),
+        lambda target: ResponseSpec(sweep="s", episode_id=0, step=0, values=[target]),
+        lambda target: ScheduleSweepSpec(name="s", runs=["a"], schedules=(), target=target),
+        lambda target: parse_schedule(f"0:{target}"),
+    ],
+)
+def test_a_target_that_single_precision_cannot_hold_is_refused(make, target):
+    assert re.search(r"-?1e\+39; choose at (most|least) -?1e\+30", refused(lambda: make(target)))
 
 
 def test_a_repeated_run_or_target_is_refused():

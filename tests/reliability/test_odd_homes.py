@@ -66,6 +66,18 @@ def test_a_home_that_cannot_be_one_is_a_sentence(tmp_path, capsys, what):
     assert "choose another SEQRL_HOME" in complaint(capsys, "--home", str(home), "dataset", "list")
 
 
+def test_a_user_without_a_home_chooses_one(capsys, monkeypatch):
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("SEQRL_HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert "~/.seqrl begins with the home of a user who has none; choose another" in complaint(
+        capsys, "dataset", "list"
+    )
+
+
 READ_ONLY = """
 import sys
 from seqrl.cli import main
