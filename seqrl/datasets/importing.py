@@ -269,7 +269,9 @@ def _unpacked(path: Path, format: str, scratch: Path) -> Iterator[Path]:
         yield path
         return
     with TemporaryDirectory(dir=scratch) as folder:
-        inner = unpack(path, Path(folder))
+        named = Path(folder) / path.name  # for the sentence of a refusal
+        named.mkdir()
+        inner = unpack(path, named)
         files = [item for item in inner.iterdir() if item.is_file()]
         single = len(files) == 1 and not any(item.is_dir() for item in inner.iterdir())
         yield files[0] if single else inner

@@ -3,6 +3,7 @@
 import json
 import resource
 import signal
+import zipfile
 
 import gymnasium
 import h5py
@@ -275,6 +276,24 @@ def test_a_zipped_folder_is_unpacked_and_removed(tmp_path):
     write_huggingface(tmp_path / "hf")
     archive = shutil.make_archive(str(tmp_path / "upload"), "zip", tmp_path / "hf")
     assert read(archive, tmp_path).episodes["length"].tolist() == list(LENGTHS)
+
+
+def test_what_macos_adds_to_an_archive_is_left_out(tmp_path):
+    folder = write_huggingface(tmp_path / "hf")
+    with zipfile.ZipFile(tmp_path / "upload.zip", "w") as archive:
+        for path in folder.iterdir():
+            archive.write(path, f"hf/{path.name}")
+            archive.writestr(f"__MACOSX/hf/._{path.name}", b"\0\5\x16\7")
+        for name in (".DS_Store", "hf/.DS_Store", "hf/._dataset_info.json"):
+            archive.writestr(name, b"\0\0\0\1Bud1")
+    assert read(tmp_path / "upload.zip", tmp_path).episodes["length"].tolist() == list(LENGTHS)
+
+
+def test_an_archive_without_a_dataset_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "upload.zip", "w") as archive:
+        for name in ("notes.txt", "more.txt"):
+            archive.writestr(name, "no data")
+    assert refusal(tmp_path / "upload.zip", tmp_path).startswith("upload.zip is no dataset folder")
 
 
 @pytest.mark.parametrize("depth", [0, 1, 3])

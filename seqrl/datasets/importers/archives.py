@@ -16,7 +16,7 @@ _DEEPEST = 8
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack a ZIP archive into an existing empty folder.
+    """Unpack a ZIP archive into an existing empty folder, without what the Finder of macOS adds.
 
     Returns:
         The folder, or the only folder in it, and so on: Minari wraps a dataset in its namespace.
@@ -26,7 +26,7 @@ def unpack(archive: Path, folder: Path) -> Path:
     """
     check_file(archive)
     with reading(archive), zipfile.ZipFile(archive) as file:
-        members = [(info, _target(info, folder)) for info in _checked(archive, file)]
+        members = [(info, _target(info, folder)) for info in _checked(archive, file) if not _is_of_finder(info)]
         for info, target in members:
             if info.is_dir():
                 target.mkdir(parents=True, exist_ok=True)
@@ -35,6 +35,12 @@ def unpack(archive: Path, folder: Path) -> Path:
             with file.open(info) as packed, open(target, "xb") as plain:
                 _copy(packed, plain, info.file_size)
     return _only_folder(folder)
+
+
+def _is_of_finder(info: zipfile.ZipInfo) -> bool:
+    """Whether a member only tells how a folder looked on macOS."""
+    parts = info.filename.split("/")
+    return parts[0] == "__MACOSX" or parts[-1] == ".DS_Store" or parts[-1].startswith("._")
 
 
 def _only_folder(folder: Path) -> Path:
