@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
 PORT ?= 8501
+APT := DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=120
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help: ## show the commands
@@ -38,17 +39,15 @@ demo: setup ## rebuild the bundled demo
 setup: $(VENV)/app.stamp
 setup-dev: $(VENV)/dev.stamp
 
-$(VENV)/bin/python:
+# pip comes last: without it the environment is half made, and is made again.
+$(BIN)/pip $(BENCH)/bin/pip: %/bin/pip:
 	@# Debian keeps venv in a package of its own.
-	@$(PYTHON) -m venv $(VENV) || { \
-		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q python3-venv \
-				&& rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); \
-		else \
-			echo "python3 has no venv: install it (on Debian the package python3-venv) and repeat"; exit 1; \
-		fi; }
+	@$(PYTHON) -m venv $* || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+			&& { $(APT) update; $(APT) install -y python3-venv; } && $(PYTHON) -m venv $*; \
+	} || { echo "python3 has no venv: install it (on Debian the package python3-venv) and repeat"; exit 1; }
 
-$(VENV)/system.stamp: | $(VENV)/bin/python
+$(VENV)/system.stamp: | $(BIN)/pip
 	@# Off-screen rendering (MuJoCo) and the browser of the tests; only where root may install Debian packages.
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		for package in chromium libegl1 libosmesa6 fonts-dejavu-core; do \
@@ -70,8 +69,7 @@ $(VENV)/dev.stamp: requirements-dev.txt $(VENV)/app.stamp
 	$(BIN)/pip install -q -r requirements-dev.txt
 	@touch $@
 
-$(BENCH)/stamp: benchmarks/requirements.txt benchmarks/requirements-peers.txt requirements.txt
-	$(PYTHON) -m venv $(BENCH)
+$(BENCH)/stamp: benchmarks/requirements.txt benchmarks/requirements-peers.txt requirements.txt | $(BENCH)/bin/pip
 	$(BENCH)/bin/pip install -q -r benchmarks/requirements.txt
 	$(BENCH)/bin/pip install -q --no-deps -r benchmarks/requirements-peers.txt
 	@touch $@
