@@ -47,25 +47,30 @@ $(BIN)/pip $(BENCH)/bin/pip: %/bin/pip:
 			&& { $(APT) update; $(APT) install -y python3-venv; } && $(PYTHON) -m venv $*; \
 	} || { echo "python3 has no venv: install it (on Debian the package python3-venv) and repeat"; exit 1; }
 
-$(VENV)/system.stamp: | $(BIN)/pip
-	@# Off-screen rendering (MuJoCo) and the browser of the tests; only where root may install Debian packages.
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		for package in chromium libegl1 libosmesa6 fonts-dejavu-core; do \
-			dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; \
-		done; \
-		if [ -n "$$missing" ]; then \
-			apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
-		fi; \
-	else \
-		echo "not root on Debian: install chromium, libegl1 and libosmesa6 yourself for browser tests and MuJoCo"; \
-	fi
-	@touch $@
+# $(call packages,NAMES,WHAT FOR): Debian's, where root may install them; otherwise it goes on without them.
+# What root could not install is tried again the next time.
+define packages
+	@missing=; failed=; \
+	for package in $(1); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		$(APT) update; \
+		if $(APT) install -y --no-install-recommends $$missing; then missing=; else failed=yes; fi; \
+	fi; \
+	[ -z "$$missing" ] || echo "not installed:$$missing; install them yourself for $(2)"; \
+	[ -n "$$failed" ] || touch $@
+endef
 
-$(VENV)/app.stamp: requirements.txt $(VENV)/system.stamp
+$(VENV)/system.stamp: | $(BIN)/pip
+	$(call packages,libegl1 libosmesa6 fonts-dejavu-core,MuJoCo without a screen)
+
+$(VENV)/browser.stamp: | $(BIN)/pip
+	$(call packages,chromium,browser tests)
+
+$(VENV)/app.stamp: requirements.txt | $(VENV)/system.stamp
 	$(BIN)/pip install -q -r requirements.txt
 	@touch $@
 
-$(VENV)/dev.stamp: requirements-dev.txt $(VENV)/app.stamp
+$(VENV)/dev.stamp: requirements-dev.txt $(VENV)/app.stamp | $(VENV)/browser.stamp
 	$(BIN)/pip install -q -r requirements-dev.txt
 	@touch $@
 

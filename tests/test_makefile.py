@@ -47,3 +47,16 @@ def test_a_python_without_venv_is_named_and_making_it_again_works(machine, targe
     (machine / "has-venv").touch()
     code, said = make(machine, target)
     assert code == 0, said
+
+
+def test_debian_packages_that_cannot_be_had_are_named_and_tried_again(machine):
+    (machine / "has-venv").touch()
+    command(machine, "id", "echo 0")
+    code, said = make(machine, "setup")
+    assert code == 0 and "not installed: libegl1 libosmesa6 fonts-dejavu-core; install them yourself" in said
+    command(machine, "apt-get", "echo apt-get $*")
+    code, said = make(machine, "setup")
+    assert code == 0 and "install -y --no-install-recommends libegl1" in said and "chromium" not in said
+    code, said = make(machine, "setup-dev")
+    assert code == 0 and "install -y --no-install-recommends chromium" in said and "libegl1" not in said
+    assert "apt-get" not in make(machine, "setup-dev")[1]
