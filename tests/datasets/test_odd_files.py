@@ -11,6 +11,7 @@ from gymnasium import spaces
 
 from tests.datasets.test_importing import SPACES, Sampled, read, refusal
 from tests.foreign_files import (
+    ENDS,
     LENGTHS,
     episode_lists,
     step_table,
@@ -208,6 +209,46 @@ ODD_TABLES = {
 def test_odd_tables_are_refused_with_their_row(tmp_path, kind):
     make, expected = ODD_TABLES[kind]
     assert expected in refusal(write_parquet(tmp_path / "a.parquet", make()), tmp_path)
+
+
+# --- one number or a picture a step ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("column", [False, True])
+def test_states_of_a_discrete_space_may_stand_in_a_column(tmp_path, column):
+    states = ROWS[:, None] if column else ROWS
+    fields = with_fields(observations=states, actions=ROWS % 4, next_observations=None)
+    columns = read(write_npz(tmp_path / "a.npz", fields), tmp_path, environment="FrozenLake-v1")
+    np.testing.assert_array_equal(columns.observations[:STEPS], np.eye(16)[ROWS])
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (8, 8, 3)])
+@pytest.mark.parametrize("rows", ["episodes", "steps"])
+def test_last_observations_of_any_shape(tmp_path, shape, rows):
+    generator = np.random.default_rng(0)
+    observations = generator.integers(0, 255, (STEPS, *shape), dtype=np.uint8)
+    finals = generator.integers(0, 255, (len(LENGTHS), *(shape or (1,))), dtype=np.uint8)
+    if rows == "episodes":
+        split = np.split(observations, ENDS[:-1])
+        changes = {"observations": nested(split, len(shape) + 2), "final_observations": nested(finals, finals.ndim)}
+        table = pa.table(episode_lists() | changes)
+    else:
+        last = [None] * STEPS
+        for end, final in zip(ENDS, finals, strict=True):
+            last[end - 1] = final
+        table = step_table(with_fields(next_observations=None, observations=None))
+        table = table.append_column("observations", nested(observations, len(shape) + 1))
+        table = table.append_column("final_observations", nested(last, finals.ndim))
+    columns = read(write_parquet(tmp_path / "a.parquet", table), tmp_path)
+    np.testing.assert_array_equal(columns.final_observations.ravel(), finals.ravel())
+
+
+def nested(rows, dimensions):
+    """A column of bytes in so many dimensions, some rows of which may be missing."""
+    kind = pa.uint8()
+    for _ in range(dimensions - 1):
+        kind = pa.list_(kind)
+    return pa.array([row if row is None else row.tolist() for row in rows], kind)
 
 
 # --- Hugging Face ----------------------------------------------------------------------------------

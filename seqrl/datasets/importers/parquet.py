@@ -25,7 +25,7 @@ from seqrl.datasets.importers.checks import (
     refuse,
 )
 from seqrl.datasets.importers.flat import FlatSteps, find_names
-from seqrl.datasets.importers.rows import FIELDS, check_names, episodes_of, is_list
+from seqrl.datasets.importers.rows import FIELDS, check_names, episodes_of, is_list, one_row
 from seqrl.datasets.importers.sources import Expected, Source, reading
 from seqrl.datasets.importers.spaces import check_facts
 from seqrl.datasets.importers.tables import StepTable, column_array
@@ -147,7 +147,8 @@ def _with_finals(file: pq.ParquetFile, flat: FlatSteps, name: str) -> Callable[[
             final = next(finals, None)
             if final is None:
                 raise refuse(index, name, "is missing; give one at the last step of each episode")
-            episode.observations = np.concatenate([episode.observations[:-1], final[None]])
+            steps = episode.observations[:-1]
+            episode.observations = np.concatenate([steps, one_row(index, name, final, steps.shape[1:])])
             yield episode
         if next(finals, None) is not None:
             raise ImportRefused(f"{name} has more values than there are episodes; give one at the last step of each")

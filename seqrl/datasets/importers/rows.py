@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -62,7 +63,7 @@ def episodes_of(batch: pa.RecordBatch, names: Mapping[str, str], first: int) -> 
         if "next_observations" in columns:
             final = columns["next_observations"][-1:]
         elif "final_observations" in columns:
-            final = np.atleast_2d(columns["final_observations"])
+            final = one_row(index, "final_observations", columns["final_observations"], observations.shape[1:])
         if final.shape[1:] != observations.shape[1:]:
             raise refuse(index, "next_observations", f"has shape {final.shape[1:]}, not {observations.shape[1:]}")
         recorded = len(observations) == len(rewards) + 1
@@ -72,6 +73,17 @@ def episodes_of(batch: pa.RecordBatch, names: Mapping[str, str], first: int) -> 
         about: dict[str, Any] = {}
         observations = observations if recorded else np.concatenate([observations, final])
         yield RawEpisode(observations, columns["actions"], rewards, terminated, cut or not terminated, about)
+
+
+def one_row(episode: int, field: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """(1, *shape), the numbers of one observation, which may be nested otherwise.
+
+    Raises:
+        ImportRefused: if there are more or fewer.
+    """
+    if values.size != math.prod(shape):
+        raise refuse(episode, field, f"has shape {values.shape}, not {shape}")
+    return values.reshape(1, *shape)
 
 
 def _array(column: pa.Array, row: int, episode: int, field: str) -> np.ndarray:

@@ -108,6 +108,8 @@ class Encoder:
         array = check_numbers(index, "observations", values)
         if array.ndim == 0:
             raise refuse(index, "observations", "is a single number; give one row a step")
+        if isinstance(space, spaces.Discrete) and array.ndim == 2 and array.shape[1] == 1:
+            array = array[:, 0]
         if space is not None and array.shape[1:] == (space.shape or ()):
             return self._by_space(index, space, array)
         facts = self._observation or self._infer_observations(index, array)
