@@ -22,6 +22,7 @@ Row = TypeVar("Row")
 DATABASE_NAME = "seqrl.db"
 _FOLDERS = ("minari", "columns", "runs", "sweeps", "media", "jobs")
 PACKAGED_BUNDLE = Path(__file__).parents[1] / "demo"
+_REMEDY = "choose another SEQRL_HOME"
 
 
 def default_home() -> Path:
@@ -30,7 +31,7 @@ def default_home() -> Path:
     Raises:
         ValueError: if that is in the home of a user who has none.
     """
-    return expanded(os.environ.get("SEQRL_HOME") or "~/.seqrl", "choose another SEQRL_HOME")
+    return expanded(os.environ.get("SEQRL_HOME") or "~/.seqrl", _REMEDY)
 
 
 def minari_id(name: str) -> str:
@@ -65,19 +66,19 @@ class StoreBase:
     """
 
     def __init__(self, home: Path | None = None, *, bundle: Path | None = None) -> None:
-        self.home = Path(home or default_home()).absolute()
+        self.home = expanded(home or default_home(), _REMEDY)
         self.unreadable: dict[str, str] = {}
         if any(
             "\ud800" <= letter <= "\udfff" for letter in str(self.home)
         ):  # Arrow, HDF5 and JSON would all trip over it
-            raise ValueError(f"{os.fsencode(self.home)!r} is not text in UTF-8; choose another SEQRL_HOME")
+            raise ValueError(f"{os.fsencode(self.home)!r} is not text in UTF-8; {_REMEDY}")
         try:
             if not self.home.is_dir():
                 self.home.mkdir(mode=0o700, parents=True)
             for folder in _FOLDERS:
                 (self.home / folder).mkdir(exist_ok=True)
         except OSError as error:
-            raise ValueError(f"{self.home} cannot be used ({error.strerror}); choose another SEQRL_HOME") from error
+            raise ValueError(f"{self.home} cannot be used ({error.strerror}); {_REMEDY}") from error
         self.database = Database(self.home / DATABASE_NAME)
         self.bundle = Bundle(None if self.authoring else bundle or PACKAGED_BUNDLE)
 

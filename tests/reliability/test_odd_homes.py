@@ -66,6 +66,15 @@ def test_a_home_that_cannot_be_one_is_a_sentence(tmp_path, capsys, what):
     assert "choose another SEQRL_HOME" in complaint(capsys, "--home", str(home), "dataset", "list")
 
 
+def test_a_home_may_be_told_from_the_users_own(tmp_path, monkeypatch):
+    """No shell expands what stands in the unit file of a service."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    monkeypatch.setenv("SEQRL_HOME", "~/seqrl")
+    assert main(["dataset", "list"]) == 0
+    assert Store().home == tmp_path / "user" / "seqrl" and not (tmp_path / "~").exists()
+
+
 def test_a_user_without_a_home_chooses_one(capsys, monkeypatch):
     def unknown(uid):
         raise KeyError(uid)
