@@ -174,6 +174,24 @@ def test_a_job_that_does_not_listen_is_ended_with_all_its_children(tiny, cancell
     assert (job.state, job.error) == ("cancelled", "it did not stop by itself and was ended by force")
 
 
+def test_a_longer_grace_holds_for_whoever_looks(tiny):
+    job_id = begin(tiny, "stubborn-1")
+    jobs.cancel(tiny, job_id, grace_s=600, backend=BACKEND)
+    tiny.set_job(job_id, 1, cancel_requested=tiny.now() - jobs.GRACE_S - 1)
+    jobs.reconcile(tiny, BACKEND)
+    assert psutil.pid_exists(tiny.job(job_id).pid)
+    tiny.set_job(job_id, 1, cancel_requested=tiny.now() - 601)
+    assert wait(tiny, job_id).state == "cancelled"
+
+
+@pytest.mark.parametrize("grace_s", [-1.0, float("nan"), float("inf")])
+def test_a_grace_is_a_finite_time(tiny, grace_s):
+    job_id = begin(tiny, "nap-1")
+    with pytest.raises(ValueError, match=f"grace is {grace_s}; choose a finite number of seconds"):
+        jobs.cancel(tiny, job_id, grace_s=grace_s, backend=BACKEND)
+    assert tiny.job(job_id).cancel_requested is None
+
+
 def test_children_of_a_killed_worker_are_ended_too(tiny):
     job_id = begin(tiny, "stubborn-1")
     children = [int(line.split()[-1]) for line in notes(tiny) if "child" in line]

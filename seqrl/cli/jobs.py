@@ -58,7 +58,9 @@ def log(
 def cancel(
     context: typer.Context,
     job_id: JobId,
-    grace: Annotated[float, typer.Option(help="Seconds it has for saving before it is ended by force.")] = jobs.GRACE_S,
+    grace: Annotated[
+        float, typer.Option(help="Seconds it has for saving before it is ended by force.", min=0)
+    ] = jobs.GRACE_S,
     detach: Detach = False,
     as_json: AsJson = False,
 ) -> None:

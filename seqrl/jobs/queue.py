@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from seqrl.config import JobSpec
-from seqrl.files import is_name, remove_partials, remove_partials_of
+from seqrl.files import atomic_write_text, is_name, remove_partials, remove_partials_of
 from seqrl.jobs.backend import LOG_NAME, OUTCOME_BYTES, OUTCOME_NAME, Backend, chosen_backend
 from seqrl.jobs.choice import allowed_workers, fans_out
 from seqrl.jobs.submission import create_rows
@@ -21,6 +23,8 @@ from seqrl.store.episodes import has_parts
 from seqrl.store.runs import CHECKPOINT
 
 GRACE_S = 10.0
+GRACE_NAME = "grace"
+"""How many seconds after the request a job has for saving, in its folder, since any process may have to end it."""
 _RESUMABLE: tuple[JobState, ...] = ("interrupted", "cancelled", "failed")
 _MOST_LAUNCHES = 3
 
@@ -77,7 +81,7 @@ def reconcile(store: Store, backend: Backend | None = None) -> None:
     backend = backend or chosen_backend(store)
     store.fail_damaged_jobs()
     for job in store.jobs(["running"]):
-        if job.cancel_requested is not None and not 0 <= store.now() - job.cancel_requested <= GRACE_S:
+        if job.cancel_requested is not None and not 0 <= store.now() - job.cancel_requested <= _granted_s(store, job):
             backend.kill(job)  # a request from the future is of before the clock was set back
         _bury_if_dead(store, job, backend)
     advance(store, backend)
@@ -91,7 +95,7 @@ def cancel(
     Args:
         store: where the job is.
         job_id: which job.
-        grace_s: seconds it has for saving.
+        grace_s: seconds it has for saving, at least 0.
         wait: whether to return only when it has ended; otherwise a thread of this process sees to the force, and
             `reconcile` does so should this process end.
         backend: where the job runs; `chosen_backend` by default.
@@ -100,13 +104,18 @@ def cancel(
         The job; still running if it was and ``wait`` is false.
 
     Raises:
-        ValueError: if it has ended already.
+        ValueError: if it has ended already, or the grace is no such number.
     """
+    if not 0 <= grace_s < math.inf:
+        raise ValueError(f"grace is {grace_s}; choose a finite number of seconds, at least 0")
     backend = backend or chosen_backend(store)
     if store.transition(job_id, ["queued"], "cancelled", message="cancelled before it started"):
         return store.job(job_id)
     job = store.job(job_id)
-    if not store.set_job(job_id, job.attempt, cancel_requested=job.cancel_requested or store.now()):
+    requested = job.cancel_requested or store.now()
+    with suppress(OSError):  # on a full disk it has `GRACE_S`
+        atomic_write_text(store.job_folder(job_id) / GRACE_NAME, str(store.now() - requested + grace_s))
+    if not store.set_job(job_id, job.attempt, cancel_requested=requested):
         job = store.job(job_id)
         raise ValueError(f"job {job_id} ({job.kind} {job.name}) has {job.state} already; there is nothing to cancel")
     backend.ask_to_stop(job)
@@ -205,6 +214,14 @@ def _remove_dataset_files(store: Store, job: JobRow) -> None:
         for folder in (store.columns_folder(row.name), store.minari_dataset_folder(row.name)):
             shutil.rmtree(folder, ignore_errors=True)
             remove_partials_of(folder)
+
+
+def _granted_s(store: Store, job: JobRow) -> float:
+    """Seconds after the request that a job has for saving."""
+    try:
+        return float((store.job_folder(job.id) / GRACE_NAME).read_text())
+    except (OSError, ValueError):  # asked by an older version, or the file is damaged
+        return GRACE_S
 
 
 def _enforce(store: Store, job: JobRow, grace_s: float, backend: Backend) -> None:
