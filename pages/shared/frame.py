@@ -107,10 +107,24 @@ def _parcel(query: Query | None) -> dict[str, str] | None:
 
 
 def _unpack() -> None:
-    """Spell out the state that a link of another page carries."""
-    if _PARCEL in st.query_params:
-        st.query_params.from_dict(parse_qs(st.query_params[_PARCEL], keep_blank_values=True))
-        st.rerun()
+    """Spell out the state that a link of another page carries.
+
+    A widget keeps its value when it leaves the screen, and comes back with it where an address names its default.
+    What such values say otherwise is forgotten.
+    """
+    if _PARCEL not in st.query_params:
+        return
+    said = parse_qs(st.query_params[_PARCEL], keep_blank_values=True)
+    for name in said.keys() & set(st.session_state):
+        kept = st.session_state[name]
+        if said[name] != [str(value) for value in (kept if isinstance(kept, list) else [kept])]:
+            del st.session_state[name]
+    try:
+        st.query_params.from_dict(said)
+    except StreamlitAPIException:  # of the page to itself: its widgets tell the address
+        st.session_state.update({name: values[-1] for name, values in said.items()})
+        del st.query_params[_PARCEL]
+    st.rerun()
 
 
 def dress() -> None:

@@ -135,17 +135,19 @@ def _notes(store: Store, row: RunRow) -> None:
 
 
 def clone_query(spec: RunSpec) -> dict[str, str]:
-    """The address of the Train page with the settings of a run filled in."""
+    """The address of the Train page with the settings of a run filled in, and nothing left to vary."""
     model = spec.model.model_dump(mode="json")
     kind = model.pop("kind")
-    query = {"dataset": spec.dataset, "model": MODELS[kind].label, "preset": "Custom"}
-    query |= {f"custom.{kind}.{name}": _address(value) for name, value in model.items() if value is not None}
+    query = {"dataset": spec.dataset, "model": MODELS[kind].label, "preset": "Custom", "vary": "", "seeds": "1"}
+    query |= {f"custom.{kind}.{name}": _address(value) for name, value in model.items()}
     training = spec.training.model_dump(mode="json")
-    query |= {f"custom.{name}": _address(value) for name, value in training.items() if value is not None}
+    query |= {f"custom.{name}": _address(value) for name, value in training.items()}
     return query | {"train.seed": str(spec.seed)}
 
 
 def _address(value: Any) -> str:
+    if value is None:
+        return ""
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 

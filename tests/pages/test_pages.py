@@ -1,12 +1,15 @@
 """Every page over an empty home, a filled one and a damaged one, in process: what it says and what it offers."""
 
+from urllib.parse import urlencode
+
 import numpy as np
 import pytest
-from in_app import folds, open_page
+from in_app import folds, go_on, open_page, press_link
 from small_store import DATASET, PLANNER, RUNS, add_planner, add_run, fill
 from streamlit.testing.v1 import AppTest
 
 from pages.shared.token_tables import fitted, source, tokenizer_of
+from pages.shared.tour import STOPS
 from seqrl.config import BehaviourCloningSpec, PolicySpec, SnapshotFacts
 from seqrl.config.sweeps import dataset_reference
 from seqrl.plots.format import number, percent
@@ -33,6 +36,12 @@ def test_an_empty_home_gets_one_button_that_leads_on(name, home):
     assert not app.error
     leading = [button for button in app.button if str(button.key).startswith("empty.")]
     assert len(leading) == 1
+
+
+def test_datasets_without_any_lead_to_their_own_form(home):
+    app = open_page("datasets")
+    next(button for button in app.button if str(button.key).startswith("empty.")).click().run()
+    assert not app.exception and app.segmented_control(key="do").value == "Build"
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -88,6 +97,38 @@ def test_missing_columns_are_explained_instead_of_drawn(home):
     assert not app.exception
     assert "not on this machine" in app.info[0].value
     assert app.button(key=f"steps.{DATASET}.collect")
+
+
+def test_a_link_shows_what_it_says_whatever_was_left_there(home):
+    store = fill(home)
+    add_run(store, "dt-later", RUNS["dt-poles"], store.run("dt-poles").facts)
+    app = open_page("runs", run="dt-poles")
+    press_link(app, "Ask it for returns")
+    assert app.multiselect(key="ask").value == ["dt-poles"]
+    go_on(app, "runs").selectbox(key="run").set_value("dt-later").run()
+    press_link(app, "Ask it for returns")
+    assert app.multiselect(key="ask").value == ["dt-later"]
+
+
+def test_a_clone_takes_nothing_from_a_form_that_was_left(home):
+    fill(home)
+    left = {"custom.dt.max_timestep": "700", "vary": "learning rate", "seeds": "2"}
+    app = open_page("train", preset="Custom", **left)
+    assert app.number_input(key="custom.dt.max_timestep").value == 700
+    app.segmented_control(key="model").set_value("TT").run()
+    go_on(app, "runs").selectbox(key="run").set_value("dt-poles").run()
+    press_link(app, "Clone")
+    assert app.segmented_control(key="model").value == "DT"
+    assert app.number_input(key="custom.dt.max_timestep").value is None
+    assert app.multiselect(key="vary").value == [] and app.number_input(key="seeds").value == 1
+
+
+def test_a_link_to_a_dataset_leaves_the_form_that_builds_one(home):
+    fill(home)
+    app = go_on(open_page("datasets", do="Build"), "train")
+    stop = next(stop for stop in STOPS if stop.page == "pages/datasets.py")
+    go_on(app, "datasets", urlencode({"go": urlencode(stop.query | {"dataset": DATASET})}))
+    assert app.segmented_control(key="do").value == "Explore"
 
 
 def test_shares_that_do_not_sum_to_one_are_refused_and_can_be_balanced(home):

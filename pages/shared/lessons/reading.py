@@ -46,7 +46,11 @@ def return_to_go(store: Store) -> Told:
     if discount < 1:
         notice += f" With γ = {discount:g} it never exceeds {number(float(np.abs(info.returns_to_go).max()))} here."
     links = (
-        Link("See it for all episodes", "pages/datasets.py", {"dataset": name, "view": "Return-to-go"}),
+        Link(
+            "See it for all episodes",
+            "pages/datasets.py",
+            {"do": "Explore", "dataset": name, "view": "Return-to-go"},
+        ),
         Link("Watch it fall in an episode", "pages/rtg_sweep.py", {}, ":material/target:"),
     )
     return Told(notice, links)
