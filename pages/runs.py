@@ -150,7 +150,7 @@ with controls():
     with st.container(horizontal=True, vertical_alignment="bottom"):
         metric = st.selectbox("Metric", metrics or ["loss"], key="metric", bind="query-params", width=240)
         axis = st.segmented_control(
-            "Against", ["step", "time"], default="step", required=True, key="axis", bind="query-params"
+            "Against", ["step", "time"], default="step", required=True, key="runs.axis", bind="query-params"
         )
         rare = str(metric).startswith("validation")
         smoothing = st.slider(

@@ -53,7 +53,7 @@ def _table(row: DatasetRow, episodes: pd.DataFrame) -> None:
         """A click on a row of the table chooses its episode."""
         rows = st.session_state[key]["selection"]["rows"]
         if rows:
-            st.session_state["episode"] = int(shown.index[rows[0]])
+            st.session_state["data.episode"] = int(shown.index[rows[0]])
 
     st.dataframe(
         shown.rename(
@@ -78,7 +78,13 @@ def _chosen(row: DatasetRow, episodes: pd.DataFrame) -> None:
     """The episode that the table or the address names."""
     last = len(episodes) - 1
     number = st.number_input(
-        f"Watch episode (0 to {last})", 0, last, None, key="episode", bind="query-params", placeholder="click a row"
+        f"Watch episode (0 to {last})",
+        0,
+        last,
+        None,
+        key="data.episode",
+        bind="query-params",
+        placeholder="click a row",
     )
     if number is None or row.facts is None:
         st.caption(":material/ads_click: **Click a row** to watch exactly that episode.")

@@ -143,7 +143,7 @@ def test_datasets_are_combined_filtered_and_split(page, server, store, recorded)
 
 
 def test_an_episode_of_the_data_is_watched_step_by_step(page, server, store):
-    visit(page, server, "datasets?dataset=demo/cartpole&view=Episodes&episode=3")
+    visit(page, server, "datasets?dataset=demo/cartpole&view=Episodes&data.episode=3")
     page.get_by_text("Episode 3, played by heuristic").wait_for()
     length = int(store.dataset_episodes("demo/cartpole")["length"].iloc[3])
     expect(page.locator(".player .step")).to_contain_text(f"of {length}")

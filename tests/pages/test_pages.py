@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 import numpy as np
 import pytest
 from in_app import folds, go_on, open_page, press_link
-from small_store import DATASET, PLANNER, RUNS, add_planner, add_run, fill
+from small_store import DATASET, PLANNER, RUNS, SWEEP, add_planner, add_run, fill
 from streamlit.testing.v1 import AppTest
 
 from pages.shared.token_tables import fitted, source, tokenizer_of
@@ -229,7 +229,7 @@ def test_an_episode_of_a_dataset_is_played_and_taken_away(home):
     film = store.media_path(dataset_reference(DATASET), 3)
     film.parent.mkdir(exist_ok=True)
     film.write_bytes(b"a film")
-    app = open_page("datasets", view="Episodes", episode="3")
+    app = open_page("datasets", view="Episodes", **{"data.episode": "3"})
     assert not app.exception and not app.error and not app.info
     offered = {button.proto.label for button in app.get("download_button")}
     assert {"MP4", "Steps as CSV", "CSV"} <= offered
@@ -249,7 +249,7 @@ def test_episodes_that_nobody_can_play_again_say_why(harm, said, home):
     facts = facts.model_copy(update={"environment": None}) if harm == "environment" else facts
     changes = {"seed": table.drop(columns="seed"), "unknown seed": table.assign(seed=-1)}
     store.set_dataset_facts(DATASET, facts, changes.get(harm, table))
-    app = open_page("datasets", view="Episodes", episode="3")
+    app = open_page("datasets", view="Episodes", **{"data.episode": "3"})
     assert [info.value for info in app.info if said in info.value]
     assert not app.error
 
@@ -302,12 +302,20 @@ def test_a_damaged_dataset_is_one_sentence(part, view, home):
     store = fill(home)
     path = store.columns_folder(DATASET) / part
     path.write_bytes(path.read_bytes()[:50])
-    views = {"datasets": {"view": view, "episode": "3"}, "bins": {"bins.of": f"dataset {DATASET}"}}
+    views = {"datasets": {"view": view, "data.episode": "3"}, "bins": {"bins.of": f"dataset {DATASET}"}}
     for name in ["datasets"] if part == "episodes.parquet" else views:
         app = open_page(name, **views[name])
         assert len(app.error) + len(app.info) + len(app.warning) == 1, (name, part)
         shown = [*app.error, *app.info, *app.warning][0].value
         assert "fault of seqrl" not in shown and "\n" not in shown
+
+
+def test_an_episode_of_a_sweep_is_none_of_a_dataset(home):
+    fill(home).media_path(SWEEP, 5).write_bytes(b"a film")
+    app = open_page("rtg_sweep")
+    assert app.selectbox(key="episode").value == "5"
+    go_on(app, "datasets", "view=Episodes")
+    assert not app.error and app.number_input(key="data.episode").value is None
 
 
 def test_models_without_an_environment_are_sent_to_the_records(home):
