@@ -6,7 +6,17 @@ import streamlit as st
 from pages.shared.archive import folded
 from pages.shared.charts import chart
 from pages.shared.exports import csv_button
-from pages.shared.frame import controls, empty_state, heading, open_store, own_first, problems, start_with, style
+from pages.shared.frame import (
+    controls,
+    empty_state,
+    heading,
+    open_store,
+    own_first,
+    problems,
+    start_among,
+    start_with,
+    style,
+)
 from pages.shared.grid_view import grid_view
 from pages.shared.jobs import STATES, ago
 from pages.shared.run_exchange import import_form
@@ -44,13 +54,14 @@ if not runs:
 
 found_grids = store.grids()
 if found_grids:
-    start_with("view", "Grids" if "grid" in st.query_params else "Runs")
+    views = ["Runs", "Grids"]
+    start_among("runs.view", views, "Grids" if "grid" in st.query_params else "Runs")
     view = st.segmented_control(
         "View",
-        ["Runs", "Grids"],
+        views,
         default=None,
         required=True,
-        key="view",
+        key="runs.view",
         bind="query-params",
         label_visibility="collapsed",
         help="Single runs; or trainings that were started together, summed up over their seeds.",

@@ -158,7 +158,8 @@ with right:
             memory_held(job)
         watch, ask = st.columns(2)
         with watch:
-            link_to("pages/runs.py", "Watch it learn", ":material/monitoring:", {"runs": job.name})
+            shown = {"runs.view": "Runs", "runs": job.name}
+            link_to("pages/runs.py", "Watch it learn", ":material/monitoring:", shown)
         with ask:
             if job.state == "succeeded" and store.run(job.name).facts.environment is None:
                 link_to(

@@ -130,4 +130,4 @@ def grid_panel(store: Store, spec: GridSpec) -> str | None:
 def started(store: Store, name: str) -> None:
     """How far a grid is that was started here, and where it is looked at."""
     grid_progress(store, name, "train.grid")
-    link_to("pages/runs.py", "Watch them learn", ":material/monitoring:", {"view": "Grids", "grid": name})
+    link_to("pages/runs.py", "Watch them learn", ":material/monitoring:", {"runs.view": "Grids", "grid": name})

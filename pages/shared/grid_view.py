@@ -218,7 +218,7 @@ def _actions(store: Store, grid: GridRow, runs: list[RunRow], most_compared: int
 
         def compare() -> None:
             """Show the curves of its runs."""
-            st.session_state["view"] = "Runs"
+            st.session_state["runs.view"] = "Runs"
             st.session_state["runs"] = [row.name for row in runs[:most_compared]]
 
         shown = "their" if len(runs) <= most_compared else f"the first {most_compared}"

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from in_app import open_page
+from in_app import go_on, open_page
 from small_store import DATASET, fill, play
 
 from pages.shared.grid_view import more_query
@@ -46,7 +46,7 @@ def said(app):
 
 def test_without_a_grid_the_page_has_no_view_of_them(home):
     fill(home)
-    assert "view" not in {group.key for group in open_page("runs").get("button_group")}
+    assert "runs.view" not in {group.key for group in open_page("runs").get("button_group")}
 
 
 def test_a_link_opens_the_grid_with_its_means_and_intervals(home, waiting):
@@ -62,6 +62,14 @@ def test_a_link_opens_the_grid_with_its_means_and_intervals(home, waiting):
     assert "they differ in 2 settings" in said(app)
     app.selectbox(key="grid.by").set_value("schedule").run()
     assert not app.error
+
+
+def test_a_look_at_the_grids_is_no_view_of_a_dataset(home, waiting):
+    store = fill(home)
+    add_grid(store)
+    app = go_on(open_page("runs", grid="ctx"), "datasets")
+    assert not app.error and app.segmented_control(key="view").value == "Returns"
+    assert go_on(app, "runs").segmented_control(key="runs.view").value == "Grids"
 
 
 def test_single_runs_name_their_grid_and_are_found_by_it(home, waiting):

@@ -1,5 +1,8 @@
 """Every page over an empty home, a filled one and a damaged one, in process: what it says and what it offers."""
 
+import re
+from collections import Counter
+from pathlib import Path
 from urllib.parse import urlencode
 
 import numpy as np
@@ -316,6 +319,14 @@ def test_an_episode_of_a_sweep_is_none_of_a_dataset(home):
     assert app.selectbox(key="episode").value == "5"
     go_on(app, "datasets", "view=Episodes")
     assert not app.error and app.number_input(key="data.episode").value is None
+
+
+def test_a_key_belongs_to_one_widget_or_to_several_that_mean_the_same():
+    keys = re.compile(r'key="([\w.]+)",\s*bind=')
+    pages = Path(__file__).parents[2] / "pages"
+    drawn = Counter(key for path in pages.rglob("*.py") for key in keys.findall(path.read_text()))
+    assert len(drawn) > 50
+    assert {key for key, times in drawn.items() if times > 1} == {"dataset", "environment"}
 
 
 def test_models_without_an_environment_are_sent_to_the_records(home):
