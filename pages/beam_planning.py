@@ -28,7 +28,7 @@ from pages.shared.frame import (
 from pages.shared.jobs import progress
 from pages.shared.new_beam_sweep import new_beam_sweep
 from pages.shared.plan_view import decision, predictions
-from pages.shared.sweep_view import labels, on_average, typical
+from pages.shared.sweep_view import labels, no_point, on_average, typical
 from seqrl import plots
 from seqrl.calibration import points as mean_points
 from seqrl.config import TrajectoryTransformerSpec
@@ -180,9 +180,8 @@ with episode_side:
         "Episode", ids, index=None, placeholder="Choose", key="beam.episode", bind="query-params", disabled=not ids
     )
     if not options:
-        st.info("The first point appears when its episodes have ended.", icon=":material/hourglass_empty:")
-        st.stop()
-    if point is None or episode is None:
+        no_point(sweep, "The first point appears when its episodes have ended.")
+    elif point is None or episode is None:
         st.info("**Click a point** or **a dot** to watch an episode and its plans.", icon=":material/ads_click:")
     else:
         table = summary(of_point)
@@ -205,8 +204,9 @@ if point is not None and episode is not None:
 if not presenting():
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(":gray[Take away:]", width="content")
-        csv_button(episodes, f"{name}-episodes", "Episodes as CSV")
+        if options:
+            csv_button(episodes, f"{name}-episodes", "Episodes as CSV")
+            report_button(store, name)
         json_button(sweep.spec, f"{name}-spec", "Spec as JSON")
-        report_button(store, name)
         archive_sweep_button(store, sweep)
     archived_sweeps(store, "sweep_beam")

@@ -40,6 +40,7 @@ from pages.shared.sweep_view import (
     labels,
     luck_of,
     measured,
+    no_point,
     normalisation,
     on_average,
     point_name,
@@ -289,9 +290,8 @@ with episode_side:
         "Episode", ids, index=None, placeholder="Choose", key="episode", bind="query-params", disabled=not ids
     )
     if not options:
-        st.info("The first point appears in a few seconds.", icon=":material/hourglass_empty:")
-        st.stop()
-    if point is None:
+        no_point(sweep, "The first point appears in a few seconds.")
+    elif point is None:
         st.info(
             "**Click a point** to see the episodes behind it, or **a dot** to watch exactly that episode. The video "
             "replays its recorded actions, and checks that the rewards are the recorded ones.",
@@ -334,10 +334,11 @@ with episode_side:
 if not presenting():
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(":gray[Take away:]", width="content")
-        csv_button(data.points, f"{name}-points", "Points as CSV")
-        csv_button(data.calibration, f"{name}-calibration", "Calibration as CSV")
-        csv_button(data.episodes, f"{name}-episodes", "Episodes as CSV")
+        if options:
+            csv_button(data.points, f"{name}-points", "Points as CSV")
+            csv_button(data.calibration, f"{name}-calibration", "Calibration as CSV")
+            csv_button(data.episodes, f"{name}-episodes", "Episodes as CSV")
+            report_button(store, name)
         json_button(sweep.spec, f"{name}-spec", "Spec as JSON")
-        report_button(store, name)
         archive_sweep_button(store, sweep)
     archived_sweeps(store, "sweep_rtg")

@@ -9,15 +9,8 @@ import pytest
 from seqrl import grids, jobs
 from seqrl.calibration import bootstrap_interval, summarise
 from seqrl.config import GridSpec, ReturnSweepJob
-from tests.in_process import InProcess, do
+from tests.in_process import InProcess, Nowhere, do
 from tests.specs import run_spec, sweep_spec, train_job
-
-
-class Nowhere(InProcess):
-    """A backend without room: everything waits."""
-
-    def start(self, store, job, limit, on_exit):
-        return False
 
 
 def grid(values=(1, 5), seeds=(0, 1), name="ctx", **changes):

@@ -17,7 +17,7 @@ from seqrl.calibration import MOST_TYPICAL, by_typicality, summarise
 from seqrl.config import sweep_discount
 from seqrl.plots.format import count, number, with_interval
 from seqrl.registry import MODELS, environment_row
-from seqrl.store import NotFound, RunRow, Store, SweepRow
+from seqrl.store import ACTIVE_STATES, NotFound, RunRow, Store, SweepRow
 
 
 class Measured(NamedTuple):
@@ -204,6 +204,17 @@ def on_average(cell: Mapping[str, Any] | pd.Series) -> str:
         return f"It got **{number(cell['mean'])}** in its only episode"
     got = with_interval(cell["mean"], cell["low"], cell["high"])
     return f"It got **{got}** on average over {count(int(cell['n']), 'episode')} (95% interval)"
+
+
+def no_point(sweep: SweepRow, soon: str) -> None:
+    """Why a sweep has no point: its first one comes soon, or never."""
+    if sweep.state in ACTIVE_STATES:
+        st.info(soon, icon=":material/hourglass_empty:")
+    else:
+        st.info(
+            "It ended before its first point. Start a new sweep above, or archive this one below.",
+            icon=":material/hourglass_disabled:",
+        )
 
 
 def labels(kinds: dict[str, str]) -> dict[str, str]:

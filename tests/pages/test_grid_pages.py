@@ -10,14 +10,7 @@ from pages.shared.grid_view import more_query
 from seqrl import grids, jobs
 from seqrl.config import GridSpec, ReturnSweepSpec, RunSpec, TrainingSpec
 from seqrl.store.runs import CHECKPOINT
-from tests.in_process import InProcess
-
-
-class Nowhere(InProcess):
-    """A backend without room: everything waits."""
-
-    def start(self, store, job, limit, on_exit):
-        return False
+from tests.in_process import Nowhere
 
 
 @pytest.fixture

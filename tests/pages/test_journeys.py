@@ -204,6 +204,6 @@ def test_the_point_of_another_sweep_leaves_the_address(page, server, prepared, p
         page.wait_for_url(re.compile(rf"[?&]{re.escape(key)}="))
         choose_option(page, "Sweep", waiting.name)
         page.wait_for_url(lambda address: f"{key}=" not in address)
-        page.get_by_text("The first point appears").wait_for()
+        page.get_by_text("It ended before its first point").wait_for()
     finally:
         prepared.archive_sweep(waiting.name)

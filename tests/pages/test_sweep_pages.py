@@ -8,15 +8,18 @@ from small_store import BEAMS, DATASET, PLANNER, SWEEP, add_planner, add_run, fi
 from streamlit.errors import StreamlitAPIException
 
 from pages.shared.sweep_view import film, on_average, typical
-from seqrl import plots
+from seqrl import jobs, plots
 from seqrl.config import (
+    BeamSweepJob,
     BeamSweepSpec,
     DecisionTransformerSpec,
+    ReturnSweepJob,
     ReturnSweepSpec,
     parse_numbers,
 )
 from seqrl.registry import ENVIRONMENTS
 from seqrl.store import Store
+from tests.in_process import Nowhere
 
 
 @pytest.mark.parametrize(
@@ -173,3 +176,25 @@ def test_a_sweep_names_no_point_before_it_has_one(home, page, sweeps, point, dot
     assert not app.selectbox(key=point).disabled
     assert len(app.selectbox(key=point).options) == 1
     assert not any("first point" in info.value for info in app.info)
+
+
+@pytest.mark.parametrize(
+    ("page", "key", "job"),
+    [
+        ("rtg_sweep", "sweep", ReturnSweepJob(spec=ReturnSweepSpec(name="dead", runs=("dt-poles",), targets=(20.0,)))),
+        ("beam_planning", "beams", BeamSweepJob(spec=BeamSweepSpec(name="dead", runs=(PLANNER,)))),
+    ],
+)
+def test_a_sweep_that_ended_before_its_first_point_says_so_and_can_be_put_away(home, page, key, job):
+    store = fill(home)
+    add_planner(store)
+    row = jobs.submit(store, job, Nowhere())
+    app = open_page(page, **{key: "dead"})
+    assert "first point appears" in app.info[-1].value
+    assert "sweep.archive" not in {button.key for button in app.button}
+    jobs.cancel(store, row.id)
+    app = open_page(page, **{key: "dead"})
+    assert app.info[-1].value.startswith("It ended before its first point. Start a new sweep")
+    assert "Report" not in {button.proto.label for button in app.get("download_button")}
+    app.button(key="sweep.archive").click().run()
+    assert not app.exception and app.selectbox(key=key).value != "dead"
