@@ -147,6 +147,8 @@ def presentation_switch() -> None:
         st.session_state["presenting"] = not on
         if on:
             del st.query_params["present"]
+        else:
+            st.query_params["present"] = "1"
 
     place = st.container(key="present.corner") if on else st.sidebar
     place.button(

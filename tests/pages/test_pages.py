@@ -377,3 +377,12 @@ def test_a_wide_dataset_is_cut_into_bins_only_where_it_is_looked_at(home, monkey
     assert not app.exception and not app.error
     table = next(frame.value for frame in app.dataframe if "dimension" in frame.value)
     assert table["dimension"].tolist() == ["pole angle", "reward", "value"]
+
+
+@pytest.mark.parametrize("address", ["0", "2"])
+def test_presentation_is_turned_on_and_off_whatever_the_address_said(address, home):
+    app = open_page("train", present=address)
+    app.button(key="present.switch").click().run()
+    assert app.query_params["present"] == "1" and app.button(key="present.switch").label == "Leave presentation"
+    app.button(key="present.switch").click().run()
+    assert "present" not in app.query_params and app.button(key="present.switch").label == "Present"
