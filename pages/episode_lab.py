@@ -14,6 +14,7 @@ from pages.shared.episode_view import episode_title
 from pages.shared.exports import json_button
 from pages.shared.frame import controls, empty_state, heading, newest, open_store, presenting
 from pages.shared.lab_view import drawn, lab
+from pages.shared.plain import plain
 from pages.shared.sweep_view import typical
 from seqrl.store import ACTIVE_STATES
 
@@ -65,6 +66,7 @@ def choose_episode(identifier: int) -> None:
     begin_anew()
 
 
+notice = st.container()
 with controls("Which episode"):
     first, second, third, fourth = st.columns([3, 4, 2, 4], vertical_alignment="bottom")
     name = first.selectbox("Sweep", known, key="lab.sweep", on_change=forget_episode)
@@ -79,7 +81,10 @@ with controls("Which episode"):
     names = cell_names(sweep.kind, episodes)
     ids = [int(identifier) for identifier in episodes["episode_id"]]
     if state.get("lab.episode") not in ids:
-        state["lab.episode"] = first_episode(sweep, episodes)
+        asked, state["lab.episode"] = state.get("lab.episode"), first_episode(sweep, episodes)
+        if asked is not None:
+            gone = f"{plain(name)} has no episode {plain(str(asked))}. This is episode {state['lab.episode']}."
+            notice.info(gone, icon=":material/link_off:")
     shown = episodes.set_index("episode_id", drop=False).loc[state["lab.episode"]]
     state["lab.point"] = names[episodes["episode_id"] == state["lab.episode"]].iloc[0]
     second.selectbox(

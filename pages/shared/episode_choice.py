@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pages.shared.frame import link_to, newest
+from pages.shared.frame import link_to, newest, say_gone
 from pages.shared.sweep_view import drawn_among, filmed, measured, point_name
 from seqrl.calibration import by_typicality
 from seqrl.store import SweepRow
@@ -49,16 +49,26 @@ def take_link(known: list[str]) -> None:
     if link == st.session_state.get("lab.link") or not any(link):
         return
     sweep, episode, beside, step = link
+    if sweep not in known:
+        if sweep:
+            say_gone(sweep, newest(known))
+        sweep, episode, beside = newest(known), "", ""
     state = st.session_state
     state["lab.link"] = link
-    state["lab.sweep"] = sweep if sweep in known else newest(known)
-    state["lab.episode"] = int(episode) if episode.isdigit() and sweep in known else None
-    state["lab.beside"] = [int(one) for one in beside.split(",") if one.isdigit()] if sweep in known else []
-    state["lab.step"] = int(step) if step.isdigit() else 0
+    state["lab.sweep"] = sweep
+    state["lab.episode"] = _number(episode)
+    state["lab.beside"] = list(dict.fromkeys(_number(one) for one in beside.split(",")))
+    first = _number(step)
+    state["lab.step"] = first if isinstance(first, int) else 0
     state["lab.asked"] = (sweep, state["lab.episode"])
     for key in ("lab.point", "lab.choice"):
         state.pop(key, None)
     begin_anew()
+
+
+def _number(text: str) -> int | str | None:
+    """A number of the address, or else the text that stands there, if any."""
+    return int(text) if text.isdecimal() and len(text) < 10 else text or None
 
 
 def begin_anew() -> None:

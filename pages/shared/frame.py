@@ -193,10 +193,15 @@ def start_with(key: str, value: str | list[str], known: Sequence[str] = ()) -> N
     """
     asked = bound(key)
     if known and asked is not None and asked not in known:
-        st.info(f"{plain(asked)} is not here, or archived. This is {plain(str(value))}.", icon=":material/link_off:")
+        say_gone(asked, str(value))
         choose(key, value)
     if key not in st.session_state and key not in st.query_params:
         choose(key, value)
+
+
+def say_gone(asked: str, shown: str) -> None:
+    """Say that what a link names is not here, and what is shown instead."""
+    st.info(f"{plain(asked)} is not here, or archived. This is {plain(shown)}.", icon=":material/link_off:")
 
 
 def start_among(key: str, options: Sequence[str], value: str) -> bool:

@@ -66,10 +66,25 @@ def test_no_two_folds_have_one_name_while_presenting(filmed):
     assert {"Which episode", "What is varied", "Which attention"} <= set(shown)
 
 
-@pytest.mark.parametrize("query", [{"sweep": "gone", "episode": "3"}, {"sweep": SWEEP, "episode": "999", "step": "x"}])
-def test_a_link_to_what_is_gone_opens_something_that_is_there(query, filmed):
+def test_an_episode_stands_beside_another_once(filmed):
+    film(filmed, SWEEP, 0)
+    app = open_lab(sweep=SWEEP, episode="0", beside="9,9,0,²")
+    assert not app.error and app.query_params["episode"] == "0"
+    assert app.multiselect(key="lab.beside").value == [9]
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ({"sweep": "gone", "episode": "3"}, f"gone is not here, or archived. This is {SWEEP}."),
+        ({"sweep": SWEEP, "episode": "99999", "step": "x"}, f"{SWEEP} has no episode 99999. This is episode "),
+        ({"sweep": SWEEP, "episode": "²", "step": "²"}, f"{SWEEP} has no episode ². This is episode "),
+    ],
+)
+def test_a_link_to_what_is_gone_says_so_and_opens_something_that_is_there(query, told, filmed):
     app = open_lab(**query)
     assert not app.error
+    assert app.info[0].value.startswith(told)
     assert app.selectbox(key="lab.sweep").value == SWEEP
     assert app.query_params["episode"] in {"1", str(EPISODE), "9"}
 
