@@ -6,7 +6,7 @@ import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.dataset_export import collect_steps
-from pages.shared.frame import controls, empty_state, heading, open_store, start_with, style
+from pages.shared.frame import choose, controls, empty_state, heading, open_store, start_among, start_with, style
 from pages.shared.token_tables import (
     ERROR_BINS,
     MOST_TOKENS,
@@ -48,7 +48,7 @@ if not datasets:
 
 sources = [*(f"run {name}" for name in runs), *(f"dataset {name}" for name in datasets)]
 with controls().container(horizontal=True, vertical_alignment="bottom"):
-    start_with("bins.of", sources[0])
+    start_with("bins.of", sources[0], sources)
     origin = st.selectbox(
         "Bins of",
         sources,
@@ -80,7 +80,8 @@ def chosen_dimensions(columns: Columns) -> list[str] | None:
     names = [dimension.name for dimension in dimensions]
     first = [dimension.name for dimension in dimensions if dimension.kind == "observation"][:12]
     first += [dimension.name for dimension in dimensions if dimension.kind == "action"][:4]
-    start_with("dims", first)
+    if not set(names) & set(st.session_state.get("dims", st.query_params.get_all("dims"))):
+        choose("dims", first[: MOST_TOKENS - 2])  # also where other data left its names
     picked: list[str] = st.multiselect(
         f"Dimensions (of {count(len(names), 'dimension')})",
         names,
@@ -124,7 +125,7 @@ def choose_dimension(cell: object) -> None:
 
 def dimension_chooser() -> int:
     """The dimension that the next chart shows."""
-    start_with("dimension", numbers.names[min(2, len(numbers.names) - 1)])
+    start_among("dimension", numbers.names, numbers.names[min(2, len(numbers.names) - 1)])
     name = st.selectbox("Dimension", numbers.names, index=None, key="dimension", bind="query-params", width=300)
     return numbers.names.index(name) if name in numbers.names else 0
 

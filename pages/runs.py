@@ -213,9 +213,7 @@ chosen = [row for row in runs if row.name in shown]
 if chosen:
     st.subheader("One run", anchor=False)
     options = [row.name for row in chosen]
-    start_with("run", options[0])
-    if st.session_state.get("run", options[0]) not in options:  # it is not compared any more
-        st.session_state["run"] = options[0]
+    start_among("run", options, options[0])
     one = st.selectbox("Run", options, index=None, key="run", bind="query-params", label_visibility="collapsed")
     detail(store, chosen[options.index(one or options[0])])
 if len(chosen) >= 2:

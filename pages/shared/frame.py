@@ -192,8 +192,9 @@ def start_with(key: str, value: str | list[str], known: Sequence[str] = ()) -> N
         known: what a link may name; another name is said to be gone, and the widget starts with ``value``.
     """
     asked = bound(key)
-    if known and asked is not None and asked not in known:
-        say_gone(asked, str(value))
+    if known and asked not in known:
+        if asked is not None:
+            say_gone(asked, str(value))
         choose(key, value)
     if key not in st.session_state and key not in st.query_params:
         choose(key, value)

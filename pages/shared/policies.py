@@ -10,7 +10,7 @@ import streamlit as st
 from pages.shared import forms
 from pages.shared.charts import chart
 from pages.shared.exports import json_button
-from pages.shared.frame import style
+from pages.shared.frame import start_with, style
 from pages.shared.jobs import progress, submit
 from seqrl import plots
 from seqrl.config import PolicyJob, PolicySpec, PpoSpec, SacSpec, Spec, policy_reference
@@ -54,6 +54,7 @@ def policies(store: Store) -> None:
         st.info("No policy is trained yet.", icon=":material/smart_toy:")
         return
     names = [row.name for row in known]
+    start_with("policy", names[0], names)
     name = st.selectbox("Policy", names, index=None, key="policy", bind="query-params") or names[0]
     job = next((job for job in store.jobs() if job.kind == "policy" and job.name == name), None)
     if job is not None:

@@ -12,7 +12,7 @@ import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.exports import csv_button, json_button
-from pages.shared.frame import controls, link_to, start_with, style
+from pages.shared.frame import controls, link_to, start_among, style
 from pages.shared.jobs import STATES, log, stop_job
 from pages.shared.run_exchange import export
 from pages.shared.sweep_view import kind_of
@@ -198,7 +198,7 @@ def settings_and_results(rows: Sequence[RunRow], kinds: Mapping[str, str], first
     st.subheader("Settings and what came of them", anchor=False)
     with controls("Which settings").container(horizontal=True, vertical_alignment="bottom"):
         wanted = compared_with(first) if first else ""
-        start_with("settings.of", wanted if wanted in options else options[0])
+        start_among("settings.of", options, wanted if wanted in options else options[0])
         chosen = st.selectbox(
             "Runs on",
             options,

@@ -329,6 +329,28 @@ def test_a_key_belongs_to_one_widget_or_to_several_that_mean_the_same():
     assert {key for key, times in drawn.items() if times > 1} == {"dataset", "environment"}
 
 
+def test_a_list_that_has_not_what_the_address_names_shows_what_the_page_shows(home):
+    store = fill(home)
+    store.add_policy(PolicySpec(name="learner", environment="CartPole-v1"))
+    for seed in range(4):
+        add_run(store, f"again-{seed}", RUNS["dt-poles"], store.run("dt-poles").facts)
+    app = open_page("bins", **{"bins.of": "run gone", "dimension": "gone"})
+    assert app.info[0].value == f"run gone is not here, or archived. This is dataset {DATASET}."
+    assert app.selectbox(key="bins.of").value == f"dataset {DATASET}"
+    assert app.selectbox(key="dimension").value == "pole angle"
+    app = open_page("runs", run="gone", **{"settings.of": "gone"})
+    assert app.selectbox(key="run").value == "again-3"
+    assert app.selectbox(key="settings.of").value == DATASET
+    assert open_page("datasets", do="Policies").selectbox(key="policy").value == "learner"
+
+
+def test_a_list_that_is_emptied_by_hand_says_again_what_the_page_shows(home):
+    fill(home)
+    app = open_page("datasets")
+    app.selectbox(key="dataset").set_value(None).run()
+    assert app.selectbox(key="dataset").value == DATASET and not app.info
+
+
 def test_models_without_an_environment_are_sent_to_the_records(home):
     store = fill(home)
     for name in RUNS:
@@ -377,6 +399,8 @@ def test_a_wide_dataset_is_cut_into_bins_only_where_it_is_looked_at(home, monkey
     assert not app.exception and not app.error
     table = next(frame.value for frame in app.dataframe if "dimension" in frame.value)
     assert table["dimension"].tolist() == ["pole angle", "reward", "value"]
+    app = open_page("bins", **{"bins.of": f"dataset {DATASET}", "dims": "of other data"})
+    assert app.multiselect(key="dims").value == ["cart position", "cart velocity", "pole angle"]
 
 
 @pytest.mark.parametrize("address", ["0", "2"])

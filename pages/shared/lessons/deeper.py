@@ -139,7 +139,7 @@ def path_integral(store: Store) -> Told:
     """Data as an ensemble: weights of a temperature beside asking for a return, computed live and exactly."""
     tables = _returns(store)
     with controls().container(horizontal=True, vertical_alignment="bottom"):
-        start_with("paths.data", next(iter(tables)))
+        start_with("paths.data", next(iter(tables)), list(tables))
         name = st.selectbox("Dataset", list(tables), index=None, key="paths.data", bind="query-params", width=190)
         name = name if name in tables else next(iter(tables))
         episodes = tables[name]

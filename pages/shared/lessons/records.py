@@ -52,7 +52,7 @@ def records(store: Store, key: str, slug: str) -> SweepRow:
         raise Missing("what was measured for it")
     if len(found) == 1:
         return there[found[0]]
-    start_with(f"{slug}.records", found[0])
+    start_with(f"{slug}.records", found[0], found)
     chosen = st.segmented_control("Records", found, required=True, key=f"{slug}.records", bind="query-params")
     return there[chosen if chosen in there else found[0]]
 
@@ -103,7 +103,7 @@ def samples(store: Store) -> dict[str, Sample]:
 def choose_sample(store: Store, slug: str, first: str) -> tuple[str, Sample]:
     """A dataset to look into; ``first`` where it is there."""
     known = samples(store)
-    start_with(f"{slug}.data", first if first in known else next(iter(known)))
+    start_with(f"{slug}.data", first if first in known else next(iter(known)), list(known))
     name = st.selectbox("Dataset", list(known), index=None, key=f"{slug}.data", bind="query-params", width=200) or next(
         iter(known)
     )
