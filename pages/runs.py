@@ -14,7 +14,7 @@ from pages.shared.frame import (
     own_first,
     problems,
     start_among,
-    start_with,
+    start_with_some,
     style,
 )
 from pages.shared.grid_view import grid_view
@@ -153,7 +153,7 @@ else:
     found = set(names)
 overview()
 with controls():
-    start_with("runs", names[:MOST_SHOWN])
+    start_with_some("runs", names[:MOST_SHOWN], names)
     shown = st.multiselect("Runs to compare", names, key="runs", bind="query-params", help="Newest first.")
     measured = {name: store.metrics(name) for name in shown}
     known = sorted({str(column) for frame in measured.values() for column in frame} - {"step", "time_s"})
@@ -208,7 +208,10 @@ def curves() -> None:
     )
 
 
-curves()
+if shown:
+    curves()
+else:
+    st.info("Choose a run above, or tick rows of the table.", icon=":material/checklist:")
 chosen = [row for row in runs if row.name in shown]
 if chosen:
     st.subheader("One run", anchor=False)

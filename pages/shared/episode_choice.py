@@ -51,7 +51,7 @@ def take_link(known: list[str]) -> None:
     sweep, episode, beside, step = link
     if sweep not in known:
         if sweep:
-            say_gone(sweep, newest(known))
+            say_gone([sweep], [newest(known)])
         sweep, episode, beside = newest(known), "", ""
     state = st.session_state
     state["lab.link"] = link

@@ -21,6 +21,7 @@ from pages.shared.plain import plain
 from seqrl.config import explain
 from seqrl.files import is_disk_full
 from seqrl.plots import Theme
+from seqrl.plots.format import enumerate_words
 from seqrl.store import RunRow, Store
 from seqrl.store.database import DISK_FULL, describe
 
@@ -194,15 +195,26 @@ def start_with(key: str, value: str | list[str], known: Sequence[str] = ()) -> N
     asked = bound(key)
     if known and asked not in known:
         if asked is not None:
-            say_gone(asked, str(value))
+            say_gone([asked], [str(value)])
         choose(key, value)
     if key not in st.session_state and key not in st.query_params:
         choose(key, value)
 
 
-def say_gone(asked: str, shown: str) -> None:
+def say_gone(asked: Sequence[str], shown: Sequence[str]) -> None:
     """Say that what a link names is not here, and what is shown instead."""
-    st.info(f"{plain(asked)} is not here, or archived. This is {plain(shown)}.", icon=":material/link_off:")
+    told = f"{enumerate_words(asked)} {'is' if len(asked) == 1 else 'are'} not here, or archived. "
+    told += f"{'This is' if len(shown) == 1 else 'These are'} {enumerate_words(shown)}."
+    st.info(plain(told), icon=":material/link_off:")
+
+
+def start_with_some(key: str, values: list[str], known: Sequence[str]) -> None:
+    """As `start_with`, for a widget that takes several: it starts anew, and says so, where a link names none of them."""
+    asked = [name for name in st.session_state.get(key, st.query_params.get_all(key)) if name]
+    if asked and not set(asked) & set(known):
+        say_gone(asked, values)
+        choose(key, values)
+    start_with(key, values)
 
 
 def start_among(key: str, options: Sequence[str], value: str) -> bool:

@@ -351,6 +351,18 @@ def test_a_list_that_is_emptied_by_hand_says_again_what_the_page_shows(home):
     assert app.selectbox(key="dataset").value == DATASET and not app.info
 
 
+def test_runs_that_nobody_chose_are_asked_for_instead_of_an_empty_chart(home):
+    fill(home)
+    app = open_page("runs")
+    app.multiselect(key="runs").set_value([]).run()
+    assert [info.value for info in app.info] == ["Choose a run above, or tick rows of the table."]
+    app = open_page("runs", runs=["gone", "lost"])
+    (told,) = (info.value for info in app.info)
+    assert told.startswith("gone and lost are not here, or archived. These are ")
+    assert set(app.multiselect(key="runs").value) == set(RUNS)
+    assert open_page("runs", runs=["gone", "dt-poles"]).multiselect(key="runs").value == ["dt-poles"]
+
+
 def test_models_without_an_environment_are_sent_to_the_records(home):
     store = fill(home)
     for name in RUNS:
