@@ -6,7 +6,17 @@ import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.dataset_export import collect_steps
-from pages.shared.frame import choose, controls, empty_state, heading, open_store, start_among, start_with, style
+from pages.shared.frame import (
+    choose,
+    controls,
+    empty_state,
+    finite,
+    heading,
+    open_store,
+    start_among,
+    start_with,
+    style,
+)
 from pages.shared.token_tables import (
     ERROR_BINS,
     MOST_TOKENS,
@@ -213,7 +223,7 @@ def one_episode() -> None:
     last = len(columns.episodes) - 1
     with st.container(horizontal=True, vertical_alignment="bottom"):
         episode = st.number_input(
-            f"Episode (0 to {last})", 0, last, 0, key="bins.episode", bind="query-params", width=200
+            f"Episode (0 to {last})", 0, last, 0, key=finite("bins.episode"), bind="query-params", width=200
         )
         st.text_input(
             "Token",

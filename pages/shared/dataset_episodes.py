@@ -10,7 +10,7 @@ from pages.shared.dataset_export import collect_steps
 from pages.shared.episode_export import film_buttons
 from pages.shared.episode_view import outcome, rendered, steps_table
 from pages.shared.exports import csv_button
-from pages.shared.frame import open_store, presenting, theme, two_columns
+from pages.shared.frame import finite, open_store, presenting, theme, two_columns
 from pages.shared.strips import strips_of
 from pages.shared.sweep_view import Recorded, film
 from pages.shared.videos import EpisodeVideo, collected, play
@@ -82,7 +82,7 @@ def _chosen(row: DatasetRow, episodes: pd.DataFrame) -> None:
         0,
         last,
         None,
-        key="data.episode",
+        key=finite("data.episode"),
         bind="query-params",
         placeholder="click a row",
     )

@@ -11,6 +11,7 @@ import streamlit as st
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from pages.shared.frame import finite
 from pages.shared.plain import plain
 from seqrl.config import Spec, explain, parse_numbers
 
@@ -129,6 +130,7 @@ def number(label: str, kind: type, value: Any, optional: bool, info: FieldInfo, 
     if kind is float:
         typed |= {"step": float(step) if isinstance(step, int | float) else None, "format": "%g"}
     else:
+        finite(common["key"])
         typed |= {"step": int(step) if isinstance(step, int | float) else 1}
     return st.number_input(label, placeholder=str(extra.get("empty") or "") if optional else None, **typed, **common)
 

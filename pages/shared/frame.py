@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -209,7 +210,7 @@ def say_gone(asked: Sequence[str], shown: Sequence[str]) -> None:
 
 
 def start_with_some(key: str, values: list[str], known: Sequence[str]) -> None:
-    """As `start_with`, for a widget that takes several: it starts anew, and says so, where a link names none of them."""
+    """As `start_with`, for a widget that takes several: where a link names only unknown ones, it says so and starts."""
     asked = [name for name in st.session_state.get(key, st.query_params.get_all(key)) if name]
     if asked and not set(asked) & set(known):
         say_gone(asked, values)
@@ -235,6 +236,21 @@ def choose(key: str, value: str | list[str]) -> None:
 def bound(key: str) -> str | None:
     """What a widget that is bound to the address will say, before it is drawn."""
     return st.session_state.get(key, st.query_params.get(key))
+
+
+def finite(key: str) -> str:
+    """The key of a widget for whole numbers; an infinite one, at which Streamlit fails, leaves the address first."""
+    if any(_is_infinite(value) for value in st.query_params.get_all(key)):
+        del st.query_params[key]
+        st.rerun()
+    return key
+
+
+def _is_infinite(text: str) -> bool:
+    try:
+        return math.isinf(float(text))
+    except ValueError:
+        return False
 
 
 def newest(names: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ import streamlit as st
 from pages.shared import forms
 from pages.shared.estimates import grid_seconds
 from pages.shared.exports import json_button
-from pages.shared.frame import bound, link_to
+from pages.shared.frame import bound, finite, link_to
 from pages.shared.grid_view import grid_progress
 from pages.shared.names import name_used
 from seqrl import grids, jobs
@@ -52,7 +52,7 @@ def several(model: type[Spec], now: Mapping[str, Any]) -> tuple[dict[str, str], 
             help=f"One training for every combination of their values and every seed, {MOST_RUNS} at most.",
         )
         seeds = right.number_input(
-            "Seeds", value=1, step=1, key="seeds", bind="query-params", help="Counted from the seed above."
+            "Seeds", value=1, step=1, key=finite("seeds"), bind="query-params", help="Counted from the seed above."
         )
         texts = {}
         for label in chosen:

@@ -322,7 +322,7 @@ def test_an_episode_of_a_sweep_is_none_of_a_dataset(home):
 
 
 def test_a_key_belongs_to_one_widget_or_to_several_that_mean_the_same():
-    keys = re.compile(r'key="([\w.]+)",\s*bind=')
+    keys = re.compile(r'key=(?:finite\()?"([\w.]+)"\)?,\s*bind=')
     pages = Path(__file__).parents[2] / "pages"
     drawn = Counter(key for path in pages.rglob("*.py") for key in keys.findall(path.read_text()))
     assert len(drawn) > 50
@@ -361,6 +361,28 @@ def test_runs_that_nobody_chose_are_asked_for_instead_of_an_empty_chart(home):
     assert told.startswith("gone and lost are not here, or archived. These are ")
     assert set(app.multiselect(key="runs").value) == set(RUNS)
     assert open_page("runs", runs=["gone", "dt-poles"]).multiselect(key="runs").value == ["dt-poles"]
+
+
+@pytest.mark.parametrize(
+    ("page", "query", "key", "value"),
+    [
+        ("train", {"seeds": "inf", "train.seed": "1e999"}, "seeds", 1),
+        ("datasets", {"do": "Build", "data.episodes": "1e999"}, "data.episodes", 2000),
+        ("datasets", {"view": "Episodes", "data.episode": "Infinity"}, "data.episode", None),
+        (
+            "bins",
+            {"bins.of": f"dataset {DATASET}", "bins.view": "An episode", "bins.episode": "-inf"},
+            "bins.episode",
+            0,
+        ),
+        ("lessons", {"lesson": "return-to-go", "rtg.episode": "inf"}, "rtg.episode", 0),
+    ],
+)
+def test_an_infinite_number_of_the_address_is_left_out(page, query, key, value, home):
+    fill(home)
+    app = open_page(page, **query)
+    assert not app.error and app.number_input(key=key).value == value
+    assert key not in app.query_params
 
 
 def test_models_without_an_environment_are_sent_to_the_records(home):

@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.episode_view import asked_for, clip
-from pages.shared.frame import controls, open_store, style, two_columns
+from pages.shared.frame import controls, finite, open_store, style, two_columns
 from pages.shared.lessons.lesson import Link, Missing, Told
 from pages.shared.lessons.records import choose_sample, command, figures
 from pages.shared.sweep_view import Measured, filmed, point_name
@@ -26,7 +26,7 @@ def return_to_go(store: Store) -> Told:
     with controls().container(horizontal=True, vertical_alignment="bottom"):
         name, sample = choose_sample(store, "rtg", "demo/cartpole")
         last = len(sample.episodes) - 1
-        episode = int(st.number_input("Episode", 0, last, 0, key="rtg.episode", bind="query-params", width=120))
+        episode = int(st.number_input("Episode", 0, last, 0, key=finite("rtg.episode"), bind="query-params", width=120))
         discount = st.slider("Discount γ", 0.8, 1.0, 1.0, 0.01, key="rtg.discount", bind="query-params", width=160)
         rewards = np.asarray(sample.episode(min(episode, last)).rewards)
         end = max(1, len(rewards) - 1)
