@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from seqrl.plots.drawing import Drawing, new_drawing, note
-from seqrl.plots.format import duration, interval, number
+from seqrl.plots.format import averaged, duration, number
 from seqrl.plots.layout import (
     MOST_DIRECT_LABELS,
     EndLabel,
@@ -227,8 +227,7 @@ def _draw_line(drawing: Drawing, line: BeamLine, style: Style) -> None:
     cells = [[line.run, int(width), line.horizon] for width in line.width]
     rows = zip(line.width, line.mean, line.low, line.high, line.seconds, line.episodes, strict=True)
     text = [
-        f"{line.label}, width {number(w)}<br>got {number(m)} on average<br>95% interval {interval(lo, hi)}, "
-        f"{n:.0f} episodes<br>{duration(s)} per decision"
+        f"{line.label}, width {number(w)}<br>got {number(m)} {averaged(lo, hi, n)}<br>{duration(s)} per decision"
         for w, m, lo, hi, s, n in rows
     ]
     for values, axis in ((line.mean, "y"), (line.seconds, "y2")):
@@ -250,8 +249,7 @@ def _draw_line(drawing: Drawing, line: BeamLine, style: Style) -> None:
 
 def _draw_unplanned(drawing: Drawing, info: BeamSweepInfo, style: Style) -> None:
     for run, (mean, low, high, seconds, episodes) in info.unplanned.items():
-        text = f"{run}, no planning<br>got {number(mean)} on average<br>"
-        text += f"95% interval {interval(low, high)}, {episodes} episodes"
+        text = f"{run}, no planning<br>got {number(mean)} {averaged(low, high, episodes)}"
         for value, axis in ((mean, "y"), (seconds, "y2")):
             spread = {
                 "type": "data",

@@ -68,6 +68,17 @@ def _rounded(value: float, decimals: int, digits: int) -> str:
     return number(rounded, max(digits, 1 + math.floor(math.log10(abs(rounded))) + decimals) if rounded else digits)
 
 
+def averaged(low: float, high: float, episodes: float) -> str:
+    """What a hover text says after a mean: its interval, and of how many episodes; a single one has none.
+
+    >>> averaged(10, 15, 4), averaged(math.nan, math.nan, 1)
+    ('on average<br>95% interval 10 … 15, 4 episodes', 'in its only episode')
+    """
+    if episodes < 2:
+        return "in its only episode"
+    return f"on average<br>95% interval {interval(low, high)}, {count(episodes, 'episode')}"
+
+
 def with_interval(value: float, low: float, high: float, digits: int = 3) -> str:
     """A mean with its interval, as tables show it.
 

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from seqrl.plots.drawing import Drawing, new_drawing, note
-from seqrl.plots.format import interval, number
+from seqrl.plots.format import averaged, interval, number
 from seqrl.plots.layout import MOST_DIRECT_LABELS, EndLabel, add_end_labels, label_margin, shorten
 from seqrl.plots.sweeps import RtgSweepInfo, Series
 from seqrl.plots.template import RIBBON_OPACITY, Style, Theme, family_colour, translucent
@@ -239,7 +239,7 @@ def _draw_line(drawing: Drawing, line: Series, info: RtgSweepInfo, style: Style)
     amounts = np.full(len(x), line.flat[3]) if flat and line.flat else line.episodes
     asked = ["asked for nothing" if flat else f"asked for {number(target)}" for target in x]
     text = [
-        f"{line.label}<br>{a}, got {number(m)} on average<br>95% interval {interval(lo, hi)}, {n:.0f} episodes"
+        f"{line.label}<br>{a}, got {number(m)} {averaged(lo, hi, n)}"
         for a, m, lo, hi, n in zip(asked, mean, low, high, amounts, strict=True)
     ]
     drawing.add_scatter(
@@ -266,7 +266,7 @@ def _draw_choice(drawing: Drawing, line: Series, style: Style) -> None:
     """Where the model chose what to ask for: a diamond with its interval, off the line of targets."""
     if line.choice is None:
         return
-    chosen, mean, low, high, count = line.choice
+    chosen, mean, low, high, episodes = line.choice
     colour, sizes = _colour(line, style), style.sizes
     greedy = line.decoding == "greedy"
     drawing.add_scatter(
@@ -282,8 +282,8 @@ def _draw_choice(drawing: Drawing, line: Series, style: Style) -> None:
         },
         customdata=[[line.run, line.decoding, None]],
         text=[
-            f"{line.label}, left to choose<br>asks for {number(chosen)}, got {number(mean)} on average<br>"
-            f"95% interval {interval(low, high)}, {count} episodes"
+            f"{line.label}, left to choose<br>asks for {number(chosen)}, got {number(mean)} "
+            f"{averaged(low, high, episodes)}"
         ],
         hovertemplate="%{text}<extra></extra>",
         showlegend=False,

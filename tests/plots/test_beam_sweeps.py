@@ -37,6 +37,13 @@ def test_no_planning_stands_apart_with_its_interval():
     assert figure.layout.xaxis.ticktext[0] == "none"
 
 
+def test_a_single_episode_has_no_interval():
+    points, _ = beam_points()
+    figure = beam_sweep(beam_sweep_info(points.assign(n=1, low=np.nan, high=np.nan)))
+    told = [text for trace in figure.data for text in (trace.text or [trace.hovertemplate or ""]) if "got" in text]
+    assert told and all("in its only episode" in text and "interval" not in text for text in told)
+
+
 def test_dots_are_the_episodes_they_name():
     points, episodes = beam_points()
     figure = beam_sweep(beam_sweep_info(points, episodes=episodes))

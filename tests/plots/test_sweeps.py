@@ -4,6 +4,7 @@ import pytest
 
 from seqrl.calibration import calibration, points
 from seqrl.plots import rtg_sweep, rtg_sweep_info, sentence
+from seqrl.plots.format import number
 from seqrl.plots.template import PALETTES, family_colour
 
 from .synthetic import sweep_episodes, tier_returns
@@ -220,6 +221,7 @@ def test_one_episode_behind_one_point():
     info = rtg_sweep_info(points(table), kinds={"dt": "dt"}, episodes=table)
     figure = rtg_sweep(info)
     assert len(lines(figure)[0].x) == 1
+    assert lines(figure)[0].text[0].endswith(f"got {number(table['achieved_return'].iloc[0])} in its only episode")
     assert info.data is None
 
 
