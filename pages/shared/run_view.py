@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,7 +12,7 @@ import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.exports import csv_button, json_button
-from pages.shared.frame import controls, link_to, start_among, style
+from pages.shared.frame import controls, link_to, problems, start_among, style
 from pages.shared.jobs import STATES, log, stop_job
 from pages.shared.run_exchange import export
 from pages.shared.sweep_view import kind_of
@@ -115,23 +115,32 @@ def _actions(store: Store, row: RunRow) -> None:
 
 
 def _notes(store: Store, row: RunRow) -> None:
+    """Tags and note; written when somebody changes them here, for the same run may be open elsewhere."""
     known = sorted({tag for run in store.runs() for tag in run.tags})
+    tags, note = f"tags.{row.name}", f"note.{row.name}"
+    for key, stored in ((tags, list(row.tags)), (note, row.note)):
+        if st.session_state.get(key) != stored:  # not what was last typed here, so it was changed elsewhere
+            st.session_state[key] = stored
+
+    @problems()
+    def keep(key: str, write: Callable[[str, Any], None]) -> None:
+        """Store what was just typed; none is where the page was left in that moment."""
+        if key in st.session_state:
+            write(row.name, st.session_state[key])
+
     left, right = st.columns([2, 3])
-    with left:
-        tags = st.multiselect(
-            "Tags",
-            known,
-            default=list(row.tags),
-            accept_new_options=True,
-            key=f"tags.{row.name}",
-            placeholder="Add a tag",
-        )
-    with right:
-        note = st.text_input("Note", row.note, key=f"note.{row.name}", placeholder="What was tried here?")
-    if tuple(tags) != row.tags:
-        store.set_run_tags(row.name, tags)
-    if note != row.note:
-        store.set_run_note(row.name, note)
+    left.multiselect(
+        "Tags",
+        known,
+        accept_new_options=True,
+        key=tags,
+        on_change=keep,
+        args=(tags, store.set_run_tags),
+        placeholder="Add a tag",
+    )
+    right.text_input(
+        "Note", key=note, on_change=keep, args=(note, store.set_run_note), placeholder="What was tried here?"
+    )
 
 
 def clone_query(spec: RunSpec) -> dict[str, str]:

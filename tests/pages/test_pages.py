@@ -163,6 +163,20 @@ def test_notes_and_tags_are_kept(home):
     assert store.run("bc-poles").note == "a baseline"
 
 
+def test_notes_and_tags_of_another_tab_are_shown_and_not_overwritten(home):
+    store = fill(home)
+    here, there = open_page("runs"), open_page("runs")
+    there.text_input(key="note.bc-poles").set_value("a baseline").run()
+    there.multiselect(key="tags.bc-poles").set_value(["kept"]).run()
+    here.run()
+    assert (store.run("bc-poles").note, store.run("bc-poles").tags) == ("a baseline", ("kept",))
+    assert here.text_input(key="note.bc-poles").value == "a baseline"
+    assert here.multiselect(key="tags.bc-poles").value == ["kept"]
+    here.text_input(key="note.bc-poles").set_value("").run()
+    there.run()
+    assert store.run("bc-poles").note == there.text_input(key="note.bc-poles").value == ""
+
+
 def test_the_table_of_runs_sorts_by_numbers_and_times(home):
     fill(home)
     table = open_page("runs").dataframe[0].value
