@@ -5,8 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.shared.exports import file_button
-from pages.shared.frame import open_store
-from pages.shared.jobs import progress, submit
+from pages.shared.jobs import progress, submit, unfinished
 from pages.shared.sweep_view import Recorded, film
 from seqrl.config import RenderJob, RenderSpec
 from seqrl.store import SweepRow
@@ -20,7 +19,7 @@ def film_buttons(sweep: SweepRow | Recorded, episode_id: int, key: str) -> None:
         episode_id: row of the episode table.
         key: prefix of the widgets.
     """
-    store, name = open_store(), f"{sweep.name}-episode-{episode_id}"
+    name = f"{sweep.name}-episode-{episode_id}"
     video, gif = film(sweep, episode_id), film(sweep, episode_id, "gif")
     if video.is_file():
         file_button(video, f"{name}.mp4", "video/mp4", "MP4", "Download the video")
@@ -28,8 +27,8 @@ def film_buttons(sweep: SweepRow | Recorded, episode_id: int, key: str) -> None:
         file_button(gif, f"{name}.gif", "image/gif", "GIF", "Download the episode as a GIF, which loops in slides")
         return
     wanted = RenderJob(spec=RenderSpec(sweep=sweep.name, episode_id=episode_id, format="gif"))
-    job = next((job for job in store.jobs() if job.kind == wanted.kind and job.job == wanted), None)
-    if job is not None and job.state != "succeeded":  # a finished one whose file is gone is drawn again
+    job = unfinished(wanted)
+    if job is not None:
         progress(job.id, f"{key}.gif")
         if not job.ended:
             return

@@ -14,7 +14,7 @@ import streamlit as st
 from pages.shared.episode_export import film_buttons
 from pages.shared.exports import csv_button, html_button
 from pages.shared.frame import open_store, presenting, style, theme
-from pages.shared.jobs import progress, submit
+from pages.shared.jobs import drawing, submit, unfinished
 from pages.shared.strips import strips_of
 from pages.shared.sweep_view import Recorded, film, kind_of
 from pages.shared.videos import EpisodeVideo, collected, play
@@ -110,13 +110,13 @@ def rendered(source: SweepRow | Recorded, episode_id: int, key: str, *, at_once:
     if film(source, episode_id).is_file():
         return True
     wanted = RenderJob(spec=RenderSpec(sweep=source.name, episode_id=episode_id))
-    job = next((job for job in open_store().jobs() if job.kind == wanted.kind and job.job == wanted), None)
-    if job is None or job.state == "succeeded":
+    job = unfinished(wanted)
+    if job is None:
         if not at_once and not st.button("Play this episode", icon=":material/play_circle:", key=f"{key}.play"):
             return False
         job = submit(wanted)
     if job is not None:
-        progress(job.id, f"{key}.render")
+        drawing(job, f"{key}.render")
     return False
 
 

@@ -12,6 +12,7 @@ from pages.shared.frame import open_store, problems
 from pages.shared.names import name_used
 from pages.shared.plain import plain
 from seqrl import jobs
+from seqrl.config import RenderJob
 from seqrl.plots.format import count
 from seqrl.processors import processors
 from seqrl.store import ACTIVE_STATES, JobRow
@@ -105,6 +106,25 @@ def progress(job_id: int, key: str, *, on_end: Callable[[JobRow], None] | None =
             st.rerun(scope="fragment")
 
     live()
+
+
+def unfinished(wanted: RenderJob) -> JobRow | None:
+    """The newest job that draws exactly this, unless it did: where its film is gone since, it is drawn again."""
+    job = next((job for job in open_store().jobs() if job.kind == wanted.kind and job.job == wanted), None)
+    return None if job is None or job.state == "succeeded" else job
+
+
+def drawing(job: JobRow, key: str) -> None:
+    """How far a film is; one that was stopped or failed is drawn again when somebody asks for it.
+
+    Args:
+        job: that draws it, see `unfinished`.
+        key: prefix of the widgets.
+    """
+    progress(job.id, key)
+    if job.ended and st.button("Draw it again", icon=":material/refresh:", key=f"{key}.again"):
+        if submit(job.job) is not None:
+            st.rerun()
 
 
 def stop_job(job_id: int) -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 from pages.shared.episode_choice import write_link
 from pages.shared.episode_view import clip, downloads, episode_title, trace
 from pages.shared.frame import open_store, presenting, problems, redraw, sentence, two_columns
-from pages.shared.jobs import progress, submit
+from pages.shared.jobs import drawing, submit, unfinished
 from pages.shared.lab_answers import answers
 from pages.shared.lab_player import step_through
 from pages.shared.lab_whatif import play_it_out, played_out
@@ -28,14 +28,13 @@ def drawn(sweep: SweepRow, rows: Sequence[pd.Series], *, at_once: bool) -> bool:
         rows: of its episode table, the chosen episode first.
         at_once: whether somebody asked for the chosen one, or it needs a button first.
     """
-    store = open_store()
     missing = [
         identifier for identifier in (int(row["episode_id"]) for row in rows) if not film(sweep, identifier).is_file()
     ]
     for identifier in missing:
         wanted = RenderJob(spec=RenderSpec(sweep=sweep.name, episode_id=identifier))
-        job = next((job for job in store.jobs() if job.kind == wanted.kind and job.job == wanted), None)
-        if job is None or job.state == "succeeded":
+        job = unfinished(wanted)
+        if job is None:
             waits = not at_once and identifier == int(rows[0]["episode_id"])
             if waits and not st.button(
                 "Draw this episode", icon=":material/play_circle:", type="primary", key="lab.draw"
@@ -43,7 +42,7 @@ def drawn(sweep: SweepRow, rows: Sequence[pd.Series], *, at_once: bool) -> bool:
                 continue
             job = submit(wanted)
         if job is not None:
-            progress(job.id, f"lab.render.{identifier}")
+            drawing(job, f"lab.render.{identifier}")
     return not missing
 
 

@@ -12,7 +12,7 @@ import streamlit as st
 from pages.shared.episode_choice import to_the_lab
 from pages.shared.episode_view import outcome, recorded
 from pages.shared.frame import open_store, presenting, problems, theme
-from pages.shared.jobs import progress, submit
+from pages.shared.jobs import drawing, progress, submit
 from pages.shared.names import free_name
 from pages.shared.sweep_view import drawn_among, film, kind_of, measured, most_typical, typical_of
 from pages.shared.videos import collected, video_url
@@ -221,10 +221,10 @@ def _compute(sweep: SweepRow, run: str, asked: float, key: str) -> None:
         row = store.sweep_episodes(job.name)
         identifier = by_typicality(row)[0]
         wanted = RenderJob(spec=RenderSpec(sweep=job.name, episode_id=identifier))
-        drawing = next((one for one in store.jobs() if one.kind == "render" and one.job == wanted), None)
-        drawing = drawing or submit(wanted)
-        if drawing is not None and drawing.state != "succeeded":
-            progress(drawing.id, f"{key}.rendering")
+        last = next((one for one in store.jobs() if one.kind == "render" and one.job == wanted), None)
+        last = last or submit(wanted)
+        if last is not None and last.state != "succeeded":
+            drawing(last, f"{key}.rendering")
         return
     if not store.has_checkpoint(run):
         return

@@ -5,10 +5,13 @@ import re
 import numpy as np
 import pytest
 from in_app import folds, open_page
-from small_store import BEAMS, RUNS, SCHEDULES, SWEEP, add_planner, add_schedules, fill
+from small_store import BEAMS, DATASET, RUNS, SCHEDULES, SWEEP, add_planner, add_schedules, fill
 
 from pages.shared.strips import numbers, strips_of
+from seqrl import jobs
 from seqrl.checkpoints import Checkpoint, save_checkpoint
+from seqrl.config import RenderJob, RenderSpec
+from seqrl.config.sweeps import dataset_reference
 from tests.acting import actor_for
 
 DT, BC = RUNS
@@ -101,6 +104,29 @@ def test_an_episode_nobody_asked_for_is_drawn_only_on_request(home):
     app = open_lab()
     assert app.button(key="lab.draw")
     assert store.jobs() == []
+
+
+@pytest.mark.parametrize(
+    ("page", "source", "episode", "query"),
+    [
+        ("episode_lab", SWEEP, EPISODE, {"sweep": SWEEP, "episode": str(EPISODE)}),
+        ("rtg_sweep", SWEEP, EPISODE, {"point": f"{DT} · sampled · 40", "episode": str(EPISODE)}),
+        ("beam_planning", BEAMS, 3, {"beam.episode": "3"}),
+        ("datasets", dataset_reference(DATASET), 3, {"view": "Episodes", "episode": "3"}),
+    ],
+)
+def test_a_film_whose_drawing_was_stopped_is_drawn_again_on_request(page, source, episode, query, home, monkeypatch):
+    monkeypatch.setattr(jobs.LocalBackend, "start", lambda *given, **named: False)
+    store = fill(home)
+    add_planner(store)
+    stopped = store.add_job(RenderJob(spec=RenderSpec(sweep=source, episode_id=episode)), f"{source}/{episode}")
+    store.transition(stopped, ["queued"], "cancelled", message="cancelled before it started")
+    app = open_page(page, **query)
+    assert [warning.value for warning in app.warning if "was stopped" in warning.value]
+    next(button for button in app.button if button.label == "Draw it again").click().run()
+    assert not app.exception and not app.error and not app.warning
+    again, before = store.jobs()
+    assert (again.job, again.state, before.id) == (before.job, "queued", stopped)
 
 
 def test_a_model_without_weights_is_a_sentence(filmed):
