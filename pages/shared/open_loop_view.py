@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.shared import forms
 from pages.shared.jobs import submit
-from seqrl.config import OpenLoopJob, OpenLoopSpec
+from seqrl.config import OpenLoopJob, OpenLoopSpec, evaluation_name
 from seqrl.config.imports import SPLITS
 from seqrl.store import DatasetRow, JobRow, RunRow, Store
 
@@ -111,11 +111,6 @@ def new_evaluation(store: Store, runs: Sequence[RunRow], datasets: Sequence[Data
         )
     started = [submit(OpenLoopJob(spec=spec)) for spec in specs or ()] if pressed else []
     return [job for job in started if job is not None]
-
-
-def evaluation_name(run: str, dataset: str) -> str:
-    """What the evaluation of a run on a dataset is called, as on the command line; a newer one replaces it."""
-    return f"{run.replace('/', '-')[:30]}-on-{dataset.replace('/', '-')[:29]}"
 
 
 def fits(run: RunRow, dataset: DatasetRow) -> bool:

@@ -37,6 +37,7 @@ from seqrl.config import (
     OpenLoopSpec,
     RunImportJob,
     RunImportSpec,
+    evaluation_name,
     parse_numbers,
 )
 from seqrl.files import expanded, read_capped
@@ -287,7 +288,7 @@ def open_loop(
     """Compare what a run would do with what was recorded, and how it answers to requests."""
     here = session(context)
     values = {
-        "name": name or f"{run.replace('/', '-')[:30]}-on-{dataset.replace('/', '-')[:29]}",
+        "name": name or evaluation_name(run, dataset),
         "run": run,
         "dataset": dataset,
         "episodes": episodes,

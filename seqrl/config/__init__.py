@@ -36,6 +36,7 @@ from seqrl.config.imports import (
     RunExportSpec,
     RunImportJob,
     RunImportSpec,
+    evaluation_name,
 )
 from seqrl.config.jobs import (
     BeamSweepJob,
@@ -154,6 +155,7 @@ __all__ = [
     "ImportSpec",
     "OpenLoopJob",
     "OpenLoopSpec",
+    "evaluation_name",
     "Origin",
     "ResponseSpec",
     "ScheduleSweepJob",

@@ -5,6 +5,7 @@ environment.
 from __future__ import annotations
 
 from typing import Literal, Self
+from zlib import crc32
 
 from pydantic import model_validator
 
@@ -235,6 +236,21 @@ class OpenLoopSpec(Spec):
         64, "Response steps", "Recorded steps at which the response is asked.", unit="steps", ge=1, le=4096
     )
     seed: int = setting(0, "Seed", "Which episodes and steps are taken.", ge=0, le=2**31 - 1)
+
+
+def evaluation_name(run: str, dataset: str) -> str:
+    """What the evaluation of a run on a dataset is called if nobody says otherwise; a newer one replaces it.
+
+    >>> evaluation_name("demo/dt", "records")
+    'demo-dt-on-records'
+    """
+    return f"{_shortened(run, 30)}-on-{_shortened(dataset, 29)}"
+
+
+def _shortened(name: str, most: int) -> str:
+    """A name as a part of another; one that is cut ends with a checksum: seeds stand at the end."""
+    plain = name.replace("/", "-")
+    return plain if len(plain) <= most else f"{plain[: most - 9]}-{crc32(name.encode()):08x}"
 
 
 class ImportJob(Spec):

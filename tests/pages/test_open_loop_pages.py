@@ -2,8 +2,9 @@
 
 import pytest
 from in_app import open_page
-from small_store import DATASET, fill
+from small_store import DATASET, RUNS, add_run, fill
 
+from seqrl import jobs
 from seqrl.config import OpenLoopJob, OpenLoopSpec
 
 ELSEWHERE = OpenLoopSpec(name="x", run="dt-poles", dataset="elsewhere").model_dump(mode="json")
@@ -84,6 +85,20 @@ def test_what_was_just_measured_is_shown_until_something_else_is_chosen(home):
     assert app.selectbox(key="of").value == "elsewhere"
     app.selectbox(key="of").select(DATASET).run()
     assert app.selectbox(key="of").value == DATASET
+
+
+def test_seeds_of_a_grid_are_measured_under_names_of_their_own(home, monkeypatch):
+    monkeypatch.setattr(jobs.LocalBackend, "start", lambda *given, **named: False)
+    store = fill(home)
+    seeds = [f"poles-context_length5-learning_rate0.001-seed{seed}" for seed in range(3)]
+    for name in seeds:
+        add_run(store, name, RUNS["dt-poles"], store.run("dt-poles").facts)
+    app = open_page("open_loop")
+    app.multiselect(key="evaluate").set_value(seeds).run()
+    app.button(key="evaluate.submit").click().run()
+    assert not app.exception and not app.error
+    asked = {job.name: job.job.spec.run for job in store.jobs()}
+    assert sorted(asked.values()) == seeds
 
 
 def test_what_is_shown_and_then_archived_elsewhere_is_said_to_be_gone(home):
