@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -67,7 +67,9 @@ class JobTable(StoreBase):
     def jobs(self, states: Sequence[JobState] = (), limit: int = 200) -> list[JobRow]:
         """The newest jobs first, of some states or of all; damaged rows are left out and kept in ``unreadable``."""
         where = f"WHERE state IN ({','.join('?' * len(states))})" if states else ""
-        rows = self.database.rows(f"{_SELECT} {where} ORDER BY id DESC LIMIT ?", (*states, limit))
+        return self._readable(self.database.rows(f"{_SELECT} {where} ORDER BY id DESC LIMIT ?", (*states, limit)))
+
+    def _readable(self, rows: Iterable[sqlite3.Row]) -> list[JobRow]:
         readable = []
         for row in rows:
             try:
@@ -75,6 +77,11 @@ class JobTable(StoreBase):
             except ValueError as error:
                 self.unreadable[f"job {row['id']}"] = reason(error)
         return readable
+
+    def last_job(self, kind: str, name: str) -> JobRow | None:
+        """The newest job of a kind that makes what is called so, however long ago; None without a readable one."""
+        rows = self.database.rows(f"{_SELECT} WHERE kind = ? AND name = ? ORDER BY id DESC", (kind, name))
+        return next(iter(self._readable(rows)), None)
 
     def next_queued(self, *, watched: bool = False) -> JobRow | None:
         """The job whose turn it is in one of the two queues, or None."""

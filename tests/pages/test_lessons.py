@@ -9,6 +9,7 @@ from pages.shared.lessons import records
 from pages.shared.lessons.glossary import TERMS
 from pages.shared.lessons.table import LESSONS
 from pages.shared.tour import STOPS
+from seqrl.config import RenderJob, RenderSpec
 from seqrl.registry import RECIPES
 from seqrl.store import Store
 from tests.in_process import do
@@ -154,6 +155,10 @@ def test_jobs_are_queued_in_an_order_that_can_be_carried_out(small, tmp_path):
     assert stages == [["dataset"], ["train"], ["sweep_rtg"]]
     assert store.sweep("my-luck").state == "succeeded"
     assert records._free_attempt(store, "luck") == "-2"
+    for episode in range(201):  # as many as the queue looks back to, and one more
+        store.add_job(RenderJob(spec=RenderSpec(sweep="my-luck", episode_id=episode)), f"my-luck/{episode}")
+    assert records.due(store, recipe) == []
+    assert all(records.last_job(store, job).state == "succeeded" for job in recipe.jobs())
 
 
 def test_what_runs_is_what_made_the_bundled_records_but_for_the_names(tmp_path):

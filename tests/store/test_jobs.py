@@ -71,6 +71,16 @@ def test_a_job_that_is_queued_again_waits_behind_the_others(store, queued):
     assert store.job(queued[0]).finished is None
 
 
+def test_the_last_job_of_a_name_is_found_behind_any_number_of_others(store, queued):
+    again = store.add_job(train_job("run-0"), "run-0")
+    for episode in range(201):
+        store.add_job(RenderJob(spec=RenderSpec(sweep="s", episode_id=episode)), f"s/{episode}")
+    assert again not in [job.id for job in store.jobs()]
+    assert store.last_job("train", "run-0").id == again
+    assert store.last_job("train", "run-1").id == queued[1]
+    assert store.last_job("render", "run-1") is None
+
+
 def test_an_older_attempt_writes_nothing(store, queued):
     store.claim(queued[0], 1, "t")
     assert store.set_job(queued[0], 1, progress=0.5)

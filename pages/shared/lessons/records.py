@@ -118,7 +118,7 @@ def seconds(store: Store, recipe: Recipe) -> float:
 
 def last_job(store: Store, job: Job) -> JobRow | None:
     """The newest job that carries out this spec."""
-    return next((row for row in store.jobs() if row.kind == job.kind and row.name == job.spec.name), None)
+    return store.last_job(job.kind, job.spec.name)
 
 
 def due(store: Store, recipe: Recipe) -> list[Job]:
