@@ -140,12 +140,13 @@ def _wish(sweep: SweepRow, row: pd.Series, run: RunRow, step: int) -> Wish:
 
 
 def _targets(sweep: SweepRow, row: pd.Series, run: RunRow, step: int) -> str:
+    few = {0: "", 1: " The first step is played as recorded."}
+    before = few.get(step, f" The first {step} steps are played as recorded.")
     return st.text_input(
         f"Targets from step {step} on (reward)",
         worth_trying(sweep, row, run, step),
         key=f"lab.targets.{row['episode_id']}.{step}",
-        help="Return of the whole episode; what was collected before counts. The first "
-        f"{count(step, 'step')} are played as recorded.",
+        help=f"Return of the whole episode; what was collected before counts.{before}",
     )
 
 

@@ -165,6 +165,14 @@ def test_behaviour_cloning_has_no_target_to_change(home):
     assert not [button for button in app.button if button.key == "lab.play"]
 
 
+@pytest.mark.parametrize(("step", "said_of_it"), [(0, ""), (1, " The first step is played"), (2, " The first 2 steps")])
+def test_what_is_played_as_recorded_is_said_in_the_right_number(step, said_of_it, filmed):
+    app = open_lab(sweep=SWEEP, episode=str(EPISODE), step=str(step))
+    (field,) = [field for field in app.text_input if field.label.startswith(f"Targets from step {step} on")]
+    assert field.help.partition("counts.")[2].startswith(said_of_it)
+    assert ("as recorded" in field.help) == bool(said_of_it)
+
+
 def test_what_cannot_be_played_out_is_refused_in_the_words_of_the_specs(filmed):
     app = open_lab(sweep=SWEEP, episode=str(EPISODE), step="7")
     field = next(field for field in app.text_input if field.label.startswith("Targets from step 7 on"))
