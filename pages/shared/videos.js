@@ -62,7 +62,11 @@ class Player {
     this.slider = make("input");
     Object.assign(this.slider, { type: "range", min: 0, max: this.length, step: 1, value: 0 });
     this.slider.setAttribute("aria-label", "step of the episode");
-    this.slider.oninput = () => { this.pause(); this.seek(Number(this.slider.value)); };
+    this.slider.oninput = () => {
+      const wanted = Number(this.slider.value);
+      this.pause(); // which lets the slider say where the film is
+      this.seek(wanted);
+    };
     this.counter = make("span", "step");
     bar.append(this.toggle, back, forward, this.slider, this.counter, speed);
     root.append(row, bar);

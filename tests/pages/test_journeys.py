@@ -88,6 +88,17 @@ def test_home_shows_a_chart_and_three_moving_episodes_without_a_click(page, serv
     page.wait_for_function(f"{VIDEOS}.filter(video => video.currentTime > 0 && video.muted).length >= 3")
 
 
+def test_the_slider_of_a_film_leads_to_its_step_while_it_plays(page, server):
+    visit(page, server, "rtg_sweep?sweep=demo/rtg")
+    page.wait_for_function(f"{VIDEOS}[0]?.currentTime > 0")
+    slider = page.get_by_label("step of the episode")
+    slider.focus()
+    page.keyboard.press("End")
+    expect(slider).to_have_value(slider.get_attribute("max"))
+    page.keyboard.press("ArrowLeft")
+    expect(slider).to_have_value(str(int(slider.get_attribute("max")) - 1))
+
+
 def test_a_film_begins_again_at_its_end_and_rests_out_of_sight(page, server):
     visit(page, server, "rtg_sweep?sweep=demo/rtg")
     page.wait_for_function(f"{VIDEOS}[0]?.currentTime > 0")
