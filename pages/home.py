@@ -75,11 +75,10 @@ with chart_side:
 
 fitting = grounds()
 if fitting:
-    ground_side, lesson_side = two_columns(NARROWEST)
-    with ground_side:
+    with film_side:  # in the same columns, since chart and films differ in height
         st.subheader("Move the target", anchor=False)
         playground(fitting[0], "home.ground")
-    with lesson_side:
+    with chart_side:
         if not presenting():
             st.subheader("Questions to go on with", anchor=False)
             for lesson in LESSONS:

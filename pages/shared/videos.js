@@ -40,8 +40,10 @@ class Player {
       fill.style.background = episode.color;
       meter.append(fill);
       if (episode.target !== null) { goal.style.left = `${(100 * Math.abs(episode.target)) / scale}%`; meter.append(goal); }
-      const caption = make("figcaption");
-      figure.append(meter, caption);
+      const told = make("figcaption"), caption = make("span");
+      told.dataset.end = episode.outcome;
+      told.append(caption);
+      figure.append(meter, told);
       const strips = episode.strips.map((strip) => new StripView(strip, episode.length, figure, (step) => {
         this.pause();
         this.seek(step);

@@ -88,6 +88,23 @@ def test_home_shows_a_chart_and_three_moving_episodes_without_a_click(page, serv
     page.wait_for_function(f"{VIDEOS}.filter(video => video.currentTime > 0 && video.muted).length >= 3")
 
 
+def test_home_has_no_gap_below_its_films_and_nothing_moves_when_they_end(page, server):
+    visit(page, server, "")
+    drawn(page, "Achieved against target return")
+    page.locator(".playground[data-shown]").wait_for()
+    heading = page.get_by_role("heading", name="Move the target")
+    above, top = (place.bounding_box() for place in (page.get_by_role("link", name="Train a model"), heading))
+    assert 0 < top["y"] - above["y"] - above["height"] < 60
+    page.set_viewport_size({"width": 1024, "height": 768})
+    page.get_by_label("step of the episode").focus()
+    places = []
+    for key, told in (("Home", "collected 0 of 500 asked"), ("End", "reached the time limit after 500 steps")):
+        page.keyboard.press(key)
+        expect(page.locator("figcaption").last).to_contain_text(told)
+        places.append(heading.bounding_box())
+    assert places[0] == places[1]
+
+
 def test_the_slider_of_a_film_leads_to_its_step_while_it_plays(page, server):
     visit(page, server, "rtg_sweep?sweep=demo/rtg")
     page.wait_for_function(f"{VIDEOS}[0]?.currentTime > 0")
