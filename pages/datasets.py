@@ -46,7 +46,7 @@ def detail(row: DatasetRow) -> None:
         if row.job_id is not None:
             progress(row.job_id, f"dataset.{row.name}")
         return
-    cells = st.grid("auto", min_column_width=150 if presenting() else 104)
+    cells = st.grid("auto", min_column_width=130 if presenting() else 104)
     cells.metric("Episodes", number(facts.episodes))
     cells.metric("Steps", number(facts.steps))
     cells.metric("Mean return", number(facts.returns.mean), help=f"Standard deviation {number(facts.returns.std)}.")

@@ -142,6 +142,13 @@ def test_datasets_are_combined_filtered_and_split(page, server, store, recorded)
     )
 
 
+def test_a_projector_sees_the_whole_chart_of_a_dataset(page, server):
+    page.set_viewport_size({"width": 1024, "height": 768})
+    visit(page, server, "datasets?dataset=demo/walks&present=1")
+    chart = drawn(page, "Histogram of returns").bounding_box()
+    assert chart["y"] + chart["height"] <= 768
+
+
 def test_an_episode_of_the_data_is_watched_step_by_step(page, server, store):
     visit(page, server, "datasets?dataset=demo/cartpole&view=Episodes&data.episode=3")
     page.get_by_text("Episode 3, played by heuristic").wait_for()
