@@ -37,7 +37,9 @@ def decision(steps: dict[str, np.ndarray], facts: DatasetFacts, name: str) -> No
     names = list(facts.observation.names)
     shown = list(range(min(4, len(names))))
     if len(names) > 4:
-        chosen = st.multiselect("Dimensions", names, default=names[:4], max_selections=4, key=f"dims.{name}")
+        chosen = st.multiselect(
+            "Dimensions", names, default=names[:4], max_selections=4, key=f"dims.{name}", bind="query-params"
+        )
         shown = [names.index(dimension) for dimension in chosen] or shown
     info = plots.plan_tree_info(
         steps["plan_observations"][at],

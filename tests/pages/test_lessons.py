@@ -64,17 +64,17 @@ def made(small, tmp_path_factory):
         while due := records.due(store, records.own_recipe(store, key)):
             for job in due:
                 do(store, job)
-    from seqrl.config import RenderJob, RenderSpec
-
     sweep = records.own_recipe(store, "asking").sweep.name
     do(store, RenderJob(spec=RenderSpec(sweep=sweep, episode_id=0)))
     return store
 
 
-def open_lesson(slug):
+def open_lesson(slug, **query):
     """A lesson, drawn once inside the app."""
     app = AppTest.from_file("../../app.py", default_timeout=60).run()
     app.switch_page("pages/lessons.py")
+    for key, value in query.items():
+        app.query_params[key] = value
     app.query_params["lesson"] = slug
     app.run()
     assert not app.exception, app.exception[0].message
@@ -177,6 +177,37 @@ def test_a_discount_changes_the_return_to_go(visited):
     app.slider(key="rtg.discount").set_value(0.9).run()
     assert any("γ = 0.9" in text.value for text in app.markdown)
     assert [text.value for text in app.markdown] != before
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_every_control_of_a_lesson_is_in_its_link(slug, visited):
+    app = open_lesson(slug)
+    kinds = ("slider", "select_slider", "selectbox", "multiselect", "number_input", "toggle", "button_group")
+    controls = [control for kind in kinds for control in app.main.get(kind)]
+    assert {control.key for control in controls if control.proto.query_param_key != control.key} == {"lesson.list"}
+
+
+def test_a_link_opens_a_lesson_in_its_very_state(visited):
+    plain = open_lesson("path-integral")
+    name = plain.selectbox(key="paths.data").value
+    temperature = plain.select_slider(key=f"paths.t.{name}").options[7]
+    asked = plain.slider(key=f"paths.target.{name}").min
+    app = open_lesson("path-integral", **{f"paths.t.{name}": temperature, f"paths.target.{name}": str(asked)})
+    assert app.select_slider(key=f"paths.t.{name}").value == pytest.approx(-1.8)
+    assert app.slider(key=f"paths.target.{name}").value == asked
+    assert any(f"At T = {temperature} " in text.value for text in app.markdown)
+    luck = open_lesson("luck").select_slider(key="luck.target").options[0]
+    app = open_lesson("luck", **{"luck.target": luck})
+    assert any(f"Asked for **{luck}** it bets" in text.value for text in app.markdown)
+
+
+@pytest.mark.parametrize("data", ["my-gamble", "my-walks"])
+def test_only_numbers_are_cut_into_tokens(data, visited):
+    assert data in [row.name for row in visited.datasets()]
+    app = open_lesson("tokens", **{"tokens.data": data})
+    assert not app.error
+    assert data not in app.selectbox(key="tokens.data").options
+    assert any("What to notice" in text.value for text in app.markdown)
 
 
 def test_a_lower_temperature_leaves_fewer_episodes(visited):

@@ -15,11 +15,12 @@ from pages.shared.lessons.worlds import GAMBLE
 from pages.shared.plan_view import decision
 from pages.shared.token_tables import edges_of
 from seqrl import calibration, plots
+from seqrl.config import DatasetFacts
 from seqrl.ensembles import asked_weights, delivered_return, effective_sample_size, imitated, path_weights, sample_sizes
 from seqrl.plots.format import count, number, percent
 from seqrl.store import Store
 from seqrl.store.samples import Sample
-from seqrl.tokens import error_by_bins, fit_discretizer, transition_layout
+from seqrl.tokens import TokenDimension, error_by_bins, fit_discretizer, transition_layout
 
 TRIED_BINS = (4, 8, 16, 32, 64, 128, 256)
 """Numbers of bins whose rounding error is measured live."""
@@ -28,17 +29,16 @@ TRIED_BINS = (4, 8, 16, 32, 64, 128, 256)
 def tokens(store: Store) -> Told:
     """Numbers cut into bins, coarse or fine, of equal width or equally full, live."""
     with controls().container(horizontal=True, vertical_alignment="bottom"):
-        name, some = choose_sample(store, "tokens", "demo/cartpole")
-        numbers = transition_layout(some.facts).observation_columns(some.observations)
-        names = list(some.facts.observation.names)
-        varied = [at for at in range(len(names)) if np.ptp(numbers[:, at]) > 0]
-        if not varied:
+        name, some = choose_sample(store, "tokens", "demo/cartpole", _numeric)
+        seen = transition_layout(some.facts).observation_columns(some.observations)
+        numbers = {entry.name: seen[:, at] for at, entry in _numeric(some.facts).items() if np.ptp(seen[:, at]) > 0}
+        if not numbers:
             raise Missing("numbers that differ")
-        options = [names[at] for at in varied]
-        start_with(f"tokens.number.{name}", options[min(1, len(options) - 1)])
-        chosen = st.selectbox("Number", options, index=None, key=f"tokens.number.{name}", width=200) or options[0]
+        options, key = list(numbers), f"tokens.number.{name}"
+        start_with(key, options[min(1, len(options) - 1)])
+        chosen = st.selectbox("Number", options, index=None, key=key, bind="query-params", width=200) or options[0]
         bins = int(st.select_slider("Bins", TRIED_BINS, 16, key="tokens.bins", bind="query-params", width=240))
-    column = np.asarray(numbers[:, names.index(chosen)], dtype=np.float64)
+    column = np.asarray(numbers[chosen], dtype=np.float64)
     errors = error_by_bins(column, TRIED_BINS)
     cuts = {kind: edges_of(fit_discretizer(column[:, None], bins, kind), 0) for kind in ("uniform", "quantile")}
     left, right = two_columns()
@@ -79,6 +79,13 @@ def tokens(store: Store) -> Told:
     )
 
 
+def _numeric(facts: DatasetFacts) -> dict[int, TokenDimension]:
+    """Place → what is observed there, where it is a number: one of several kinds is a token as it is."""
+    layout = transition_layout(facts)
+    entries = enumerate(layout.dimensions[layout.observation])
+    return {at: entry for at, entry in entries if entry.categories is None}
+
+
 def imagining(store: Store) -> Told:
     """Return and time against the number of imagined futures, and the futures of one decision."""
     sweep = records(store, "planning", "imagining")
@@ -91,7 +98,12 @@ def imagining(store: Store) -> Told:
     if not horizons:
         raise Missing("a sweep that plans")
     chosen = controls().pills(
-        "Steps imagined ahead (horizon)", horizons, selection_mode="multi", default=horizons, key="imagining.horizons"
+        "Steps imagined ahead (horizon)",
+        horizons,
+        selection_mode="multi",
+        default=horizons,
+        key="imagining.horizons",
+        bind="query-params",
     )
     shown = points[(points["width"] == 0) | points["horizon"].isin(chosen)]
     info = plots.beam_sweep_info(shown, kinds=dict.fromkeys(sweep.spec.runs, "tt"))
@@ -152,12 +164,16 @@ def path_integral(store: Store) -> Told:
             -0.7,
             format_func=lambda power: number(span * 10.0**power),
             key=f"paths.t.{name}",
+            bind="query-params",
             width=260,
         )
         temperature = span * 10.0**power
         low, high = float(returns.min()), float(returns.max())
         top, key = max(high, low + 1e-6), f"paths.target.{name}"
-        target = float(st.slider("Asked for", low, top, high, span / 20, format="%.4g", key=key, width=220))
+        asked_for = st.slider(
+            "Asked for", low, top, high, span / 20, format="%.4g", key=key, bind="query-params", width=220
+        )
+        target = float(asked_for)
     weights = path_weights(returns, temperature)
     asked = asked_weights(returns, target, span / 40)
     effective = effective_sample_size(weights)

@@ -30,7 +30,8 @@ def return_to_go(store: Store) -> Told:
         discount = st.slider("Discount γ", 0.8, 1.0, 1.0, 0.01, key="rtg.discount", bind="query-params", width=160)
         rewards = np.asarray(sample.episode(min(episode, last)).rewards)
         end = max(1, len(rewards) - 1)
-        step = st.slider("Step", 0, end, min(end, len(rewards) // 3), key=f"rtg.step.{name}.{episode}", width=180)
+        third, key = min(end, len(rewards) // 3), f"rtg.step.{name}.{episode}"
+        step = st.slider("Step", 0, end, third, key=key, bind="query-params", width=180)
     info = plots.return_to_go_info(rewards, float(discount), int(step))
     chart(
         plots.return_to_go(info, *style()),

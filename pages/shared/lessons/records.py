@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import numpy as np
 import streamlit as st
@@ -12,7 +13,7 @@ from pages.shared.frame import open_store, problems, start_with
 from pages.shared.jobs import STATES, log, stop_job, submit
 from pages.shared.lessons.lesson import Missing
 from pages.shared.sweep_view import Measured, measured
-from seqrl.config import BeamSweepJob, BeamSweepSpec, DatasetJob, ReturnSweepJob, TrainJob
+from seqrl.config import BeamSweepJob, BeamSweepSpec, DatasetFacts, DatasetJob, ReturnSweepJob, TrainJob
 from seqrl.plots.format import count, duration
 from seqrl.registry import RECIPES, Recipe
 from seqrl.store import JobRow, NotFound, Store, SweepRow
@@ -82,15 +83,15 @@ def sample(store: Store, name: str) -> Sample | None:
     return _sample(os.environ.get("SEQRL_HOME", ""), name, row.created, row.size_bytes)
 
 
-def samples(store: Store) -> dict[str, Sample]:
-    """Datasets of which steps of vectors are on this machine, bundled ones first, at most eight.
+def samples(store: Store, fits: Callable[[DatasetFacts], object] = bool) -> dict[str, Sample]:
+    """Datasets that fit and of which steps of vectors are on this machine, bundled ones first, at most eight.
 
     Raises:
         Missing: if there is none.
     """
     found: dict[str, Sample] = {}
     for row in store.datasets():
-        if row.facts is None or row.facts.observation.kind == "image" or len(found) == 8:
+        if row.facts is None or row.facts.observation.kind == "image" or not fits(row.facts) or len(found) == 8:
             continue
         some = sample(store, row.name)
         if some is not None:
@@ -100,9 +101,11 @@ def samples(store: Store) -> dict[str, Sample]:
     return found
 
 
-def choose_sample(store: Store, slug: str, first: str) -> tuple[str, Sample]:
-    """A dataset to look into; ``first`` where it is there."""
-    known = samples(store)
+def choose_sample(
+    store: Store, slug: str, first: str, fits: Callable[[DatasetFacts], object] = bool
+) -> tuple[str, Sample]:
+    """A dataset to look into, of those that fit; ``first`` where it is there."""
+    known = samples(store, fits)
     start_with(f"{slug}.data", first if first in known else next(iter(known)), list(known))
     name = st.selectbox("Dataset", list(known), index=None, key=f"{slug}.data", bind="query-params", width=200) or next(
         iter(known)

@@ -172,7 +172,7 @@ def luck(store: Store) -> Told:
     asked = data.episodes[data.episodes["target"].notna()]
     target = controls().select_slider(
         "Ask for a return of", sorted(asked["target"].unique()), value=float(asked["target"].max()), key="luck.target",
-        width=420, format_func=number,
+        bind="query-params", width=420, format_func=number,
     )  # fmt: skip
     left, right = two_columns()
     with left:
