@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages.shared.charts import chart
 from pages.shared.frame import controls, empty_state, heading, open_store, style, two_columns
-from pages.shared.playground import grounds, listening_run, playground
+from pages.shared.playground import ASKED, grounds, listening_run, playground
 from pages.shared.sweep_view import dataset_returns, labels, measured
 from seqrl import plots
 from seqrl.plots.format import number
@@ -20,8 +20,15 @@ if not fitting:
     )
     st.stop()
 names = [row.name for row in fitting]
+
+
+def forget_target() -> None:
+    """Another sweep begins in its own middle."""
+    st.query_params.pop(ASKED, None)
+
+
 with controls():
-    name = st.selectbox("Sweep", names, key="ground", bind="query-params", width=300)
+    name = st.selectbox("Sweep", names, key="ground", bind="query-params", on_change=forget_target, width=300)
 sweep = next(row for row in fitting if row.name == name)
 facts = open_store().run(str(listening_run(sweep))).facts
 st.markdown(

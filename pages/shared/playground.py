@@ -36,6 +36,9 @@ MOST_BYTES = 12_000_000
 
 EPISODES = 8
 
+ASKED = "asked"
+"""Where the address has the target that the slider was let go at."""
+
 
 class Played(NamedTuple):
     """A typical episode of a target, and whether its video is there."""
@@ -159,16 +162,23 @@ def _slider(sweep: SweepRow, run: str, entries: list[Played], shown: list[Played
     targets = [entry.target for entry in shown]
     returns = store.run(run).facts.returns
     low, high, step = _range(min(*targets, returns.minimum), max(*targets, returns.maximum))
-    asked = float((st.session_state.get(key) or {}).get("asked", targets[len(targets) // 2]))
+    start = _linked(low, high, targets[len(targets) // 2])
+    asked = float((st.session_state.get(key) or {}).get("asked", start))
     data = {
         "episodes": [_episode(entry, run) for entry in shown],
         "low": low,
         "high": high,
         "step": step,
-        "start": targets[len(targets) // 2],
+        "start": start,
         "fingerprint": "|".join(f"{entry.sweep.name} {entry.episode_id}" for entry in shown) + theme(),
     }
-    _mount(key=key, data=data, on_asked_change=lambda: None)
+
+    def released() -> None:
+        """Let the address say what is asked for."""
+        if "asked" in (st.session_state.get(key) or {}):
+            st.query_params[ASKED] = f"{float(st.session_state[key]['asked']):.12g}"
+
+    _mount(key=key, data=data, on_asked_change=released)
     nearest = min(shown, key=lambda entry: abs(entry.target - asked))
     if presenting():
         return
@@ -177,6 +187,15 @@ def _slider(sweep: SweepRow, run: str, entries: list[Played], shown: list[Played
         if nearest.target != asked:
             _compute(sweep, run, asked, key)
     st.caption(_made(sweep, shown))
+
+
+def _linked(low: float, high: float, otherwise: float) -> float:
+    """The target that the address names, if the slider has it."""
+    try:
+        asked = float(st.query_params.get(ASKED, ""))
+    except ValueError:
+        return otherwise
+    return asked if low <= asked <= high else otherwise
 
 
 def _made(sweep: SweepRow, shown: list[Played]) -> str:

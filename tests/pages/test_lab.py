@@ -232,6 +232,14 @@ def test_a_playground_of_what_was_drawn(home):
     assert not [button for button in app.button if str(button.key).endswith(".draw")]
 
 
+@pytest.mark.parametrize(("asked", "told"), [("25", "Play exactly 25"), ("9999", None), ("much", None), ("40", None)])
+def test_a_link_opens_the_playground_at_its_target(asked, told, home):
+    film(fill(home), SWEEP, 0, 4, 8)
+    app = open_page("playground", ground=SWEEP, asked=asked)
+    assert not app.error
+    assert [button.label for button in app.button if str(button.key).endswith(".compute")] == ([told] if told else [])
+
+
 def test_a_link_from_another_page_opens_its_episode(filmed):
     app = open_lab(go=f"sweep={SWEEP}&episode={EPISODE}&step=3")
     assert app.selectbox(key="lab.choice").value == EPISODE
