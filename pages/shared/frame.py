@@ -32,7 +32,7 @@ _PARCEL = "go"
 _WHOLE = "page.whole"
 
 Query = Mapping[str, str | Sequence[str]]
-"""The state of a page as its address has it; several values for a widget that takes several."""
+"""The state of a page as its address has it; several values where a widget takes several, empty text for a default."""
 
 ICON = Path(__file__).with_name("icon.png")
 
@@ -112,7 +112,7 @@ def _unpack() -> None:
     """Spell out the state that a link of another page carries.
 
     A widget keeps its value when it leaves the screen, and comes back with it where an address names its default.
-    What such values say otherwise is forgotten.
+    What such values say otherwise is forgotten; an empty text asks for no more than that.
     """
     if _PARCEL not in st.query_params:
         return
@@ -121,10 +121,11 @@ def _unpack() -> None:
         kept = st.session_state[name]
         if said[name] != [str(value) for value in (kept if isinstance(kept, list) else [kept])]:
             del st.session_state[name]
+    spelt = {name: values for name, values in said.items() if values != [""]}
     try:
-        st.query_params.from_dict(said)
+        st.query_params.from_dict(spelt)
     except StreamlitAPIException:  # of the page to itself: its widgets tell the address
-        st.session_state.update({name: values[-1] for name, values in said.items()})
+        st.session_state.update({name: values[-1] for name, values in spelt.items()})
         del st.query_params[_PARCEL]
     st.rerun()
 

@@ -147,7 +147,7 @@ def clone_query(spec: RunSpec) -> dict[str, str]:
     """The address of the Train page with the settings of a run filled in, and nothing left to vary."""
     model = spec.model.model_dump(mode="json")
     kind = model.pop("kind")
-    query = {"dataset": spec.dataset, "model": MODELS[kind].label, "preset": "Custom", "vary": "", "seeds": "1"}
+    query = {"dataset": spec.dataset, "model": MODELS[kind].label, "preset": "Custom", "vary": "", "seeds": ""}
     query |= {f"custom.{kind}.{name}": _address(value) for name, value in model.items()}
     training = spec.training.model_dump(mode="json")
     query |= {f"custom.{name}": _address(value) for name, value in training.items()}

@@ -39,7 +39,7 @@ STOPS: tuple[Stop, ...] = (
     ),
     Stop(
         "pages/datasets.py",
-        {"do": "Explore", "dataset": "demo/cartpole"},
+        {"do": "", "dataset": "demo/cartpole"},
         "**All that it ever learned from.** Recordings of bad, middling and good players; nothing was tried out.",
     ),
     Stop(

@@ -185,10 +185,11 @@ def test_a_sweep_names_no_point_before_it_has_one(home, page, sweeps, point, dot
         ("beam_planning", "beams", BeamSweepJob(spec=BeamSweepSpec(name="dead", runs=(PLANNER,)))),
     ],
 )
-def test_a_sweep_that_ended_before_its_first_point_says_so_and_can_be_put_away(home, page, key, job):
+def test_a_sweep_that_ended_before_its_first_point_says_so_and_can_be_put_away(home, monkeypatch, page, key, job):
+    monkeypatch.setattr(jobs.LocalBackend, "start", Nowhere.start)
     store = fill(home)
     add_planner(store)
-    row = jobs.submit(store, job, Nowhere())
+    row = jobs.submit(store, job)
     app = open_page(page, **{key: "dead"})
     assert "first point appears" in app.info[-1].value
     assert "sweep.archive" not in {button.key for button in app.button}

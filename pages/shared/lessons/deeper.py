@@ -207,7 +207,7 @@ def path_integral(store: Store) -> Told:
         told += " " + _behaviours(some, temperature, target, span)
     else:
         _tiers(episodes, weights, asked)
-    links = (Link("Look at the data", "pages/datasets.py", {"do": "Explore", "dataset": name}),)
+    links = (Link("Look at the data", "pages/datasets.py", {"do": "", "dataset": name}),)
     return Told(told, links)
 
 

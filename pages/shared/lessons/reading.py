@@ -50,7 +50,7 @@ def return_to_go(store: Store) -> Told:
         Link(
             "See it for all episodes",
             "pages/datasets.py",
-            {"do": "Explore", "dataset": name, "view": "Return-to-go"},
+            {"do": "", "dataset": name, "view": "Return-to-go"},
         ),
         Link("Watch it fall in an episode", "pages/rtg_sweep.py", {}, ":material/target:"),
     )

@@ -106,7 +106,7 @@ def stitching(store: Store) -> Told:
         f"every edge: search over those edges needs {number(float(graph.distances[finite].mean()))} steps on average, "
         f"the walks {number(float(taken.mean()))}."
     )
-    links = [Link("Look at the walks", "pages/datasets.py", {"do": "Explore", "dataset": name})]
+    links = [Link("Look at the walks", "pages/datasets.py", {"do": "", "dataset": name})]
     try:
         sweep, data = figures(store, "stitching", "stitching")
     except Missing:
@@ -200,7 +200,7 @@ def luck(store: Store) -> Told:
         "high returns in the data were luck, and asking for them asks for the bets, not for the luck.",
         (
             Link("Open this sweep", "pages/rtg_sweep.py", {"sweep": sweep.name}, ":material/target:"),
-            Link("Look at the data", "pages/datasets.py", {"do": "Explore", "dataset": name}),
+            Link("Look at the data", "pages/datasets.py", {"do": "", "dataset": name}),
         ),
         command(sweep),
     )
