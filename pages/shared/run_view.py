@@ -157,7 +157,10 @@ def clone_query(spec: RunSpec) -> dict[str, str]:
 def _address(value: Any) -> str:
     if value is None:
         return ""
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def settings_table(rows: Sequence[RunRow]) -> pd.DataFrame:

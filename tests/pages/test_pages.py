@@ -11,9 +11,17 @@ from in_app import folds, go_on, open_page, press_link
 from small_store import DATASET, PLANNER, RUNS, SWEEP, add_planner, add_run, fill
 from streamlit.testing.v1 import AppTest
 
+from pages.shared.run_view import clone_query
 from pages.shared.token_tables import fitted, source, tokenizer_of
 from pages.shared.tour import STOPS
-from seqrl.config import BehaviourCloningSpec, PolicySpec, SnapshotFacts
+from seqrl.config import (
+    BehaviourCloningSpec,
+    DecisionTransformerSpec,
+    PolicySpec,
+    RunSpec,
+    SnapshotFacts,
+    TrainingSpec,
+)
 from seqrl.config.sweeps import dataset_reference
 from seqrl.plots.format import number, percent
 from seqrl.store import Store
@@ -124,6 +132,17 @@ def test_a_clone_takes_nothing_from_a_form_that_was_left(home):
     assert app.segmented_control(key="model").value == "DT"
     assert app.number_input(key="custom.dt.max_timestep").value is None
     assert app.multiselect(key="vary").value == [] and app.number_input(key="seeds").value == 1
+
+
+def test_a_clone_has_every_digit_of_a_setting():
+    model, training = (
+        DecisionTransformerSpec(rtg_gain=1 / 3),
+        TrainingSpec(learning_rate=0.0001234567, weight_decay=0.1),
+    )
+    query = clone_query(RunSpec(name="r", dataset="d", model=model, training=training))
+    assert float(query["custom.dt.rtg_gain"]) == 1 / 3
+    assert float(query["custom.learning_rate"]) == 0.0001234567
+    assert query["custom.weight_decay"] == "0.1"
 
 
 def test_a_link_to_a_dataset_leaves_the_form_that_builds_one(home):
