@@ -47,7 +47,7 @@ _WALKERS: dict[str, dict[str, Any]] = {
 def graph(
     bench: Workbench, steps: int = 400, episodes: int = 200, sizes: Sequence[int] = (1000, 10_000)
 ) -> list[dict[str, Any]]:
-    """From which share of the start nodes a model finds a shortest way, having seen random walks alone.
+    """From which share of the start nodes a model finds a shortest path, having seen random walks alone.
 
     The best return differs between start nodes, so each is asked for its own; "left to choose" knows none. Walks that
     the time limit cut off are left out: one step before the limit their return-to-go is -1, wherever they are, and
@@ -65,14 +65,14 @@ def graph(
         kept = _walks(bench, f"walks-{size}", 0, f"{label}, learnt from all walks", _WALKERS[label], steps, episodes)
         rows += [about | row for row in kept]
     away = np.delete(make_graph().distances, make_graph().goal)
-    ideal = {"model": "shortest ways", "shortest way found": "100 %", "goal reached": "100 %"}
+    ideal = {"model": "shortest paths", "shortest path found": "100 %", "goal reached": "100 %"}
     return [*rows, {"random walks": "", "of them arrived": ""} | ideal | {"steps": f"{away.mean():.1f}"}]
 
 
 def _walks(
     bench: Workbench, dataset: str, number: int, label: str, model: dict[str, Any], steps: int, episodes: int
 ) -> list[dict[str, Any]]:
-    """Train a model on walks, ask it, and say from where it found a shortest way."""
+    """Train a model on walks, ask it, and say from where it found a shortest path."""
     windows = {"batch_size": max(1, 1024 // model.get("context_length", 1))}
     run = bench.train(f"{dataset}-{number}", dataset, model, steps=steps, **_WALK_TRAINING | windows)
     best = [-float(distance) for distance in range(1, int(make_graph().distances.max()) + 1)]
@@ -102,7 +102,7 @@ def _walks_row(label: str, table: pd.DataFrame) -> dict[str, Any]:
     means = table.assign(solved=solved).groupby("start")[["solved", "terminated", "length"]].mean().mean()
     return {
         "model": label,
-        "shortest way found": f"{means['solved']:.0%}".replace("%", " %"),
+        "shortest path found": f"{means['solved']:.0%}".replace("%", " %"),
         "goal reached": f"{means['terminated']:.0%}".replace("%", " %"),
         "steps": f"{means['length']:.1f}",
     }
@@ -122,7 +122,7 @@ _GOAL_MODELS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 
 
 def goals(bench: Workbench, steps: int = 400, episodes: int = 200) -> list[dict[str, Any]]:
-    """How often goals are reached that no walk was after, and whether on a shortest way.
+    """How often goals are reached that no walk was after, and whether on a shortest path.
 
     The goals of the random walks were drawn like their starts, so almost every pair of nodes is new to a model.
     """
@@ -144,14 +144,14 @@ def goals(bench: Workbench, steps: int = 400, episodes: int = 200) -> list[dict[
                 "model": label,
                 "goal reached": _percent(table["terminated"]),
                 f"{_FAR} steps away or more": _percent(far["terminated"]),
-                "on a shortest way": _percent(shortest),
+                "on a shortest path": _percent(shortest),
                 "steps": f"{table['length'].mean():.1f}",
             }
         )
-    ideal = {"model": "shortest ways", "goal reached": "100 %", f"{_FAR} steps away or more": "100 %"}
+    ideal = {"model": "shortest paths", "goal reached": "100 %", f"{_FAR} steps away or more": "100 %"}
     mean = f"{table['goal_distance'].mean():.1f}"
     print(f"{facts.episodes:,} stretches of {facts.steps:,} steps", flush=True)
-    return [*rows, ideal | {"on a shortest way": "100 %", "steps": mean}]
+    return [*rows, ideal | {"on a shortest path": "100 %", "steps": mean}]
 
 
 _FAR = 4

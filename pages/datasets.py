@@ -55,7 +55,7 @@ def detail(row: DatasetRow) -> None:
     cells.metric(
         "Cut off",
         percent(facts.truncated_episodes / max(1, facts.episodes)),
-        help="Episodes that ended at the time limit: their return is only a lower bound of what would have come.",
+        help="Episodes that ended at the time limit: what would have come after it is missing from their return.",
     )
     view = st.segmented_control(
         "View", VIEWS, default=VIEWS[0], required=True, key="view", bind="query-params", label_visibility="collapsed"

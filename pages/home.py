@@ -16,14 +16,17 @@ from seqrl import plots
 IDEA = (
     "A **Decision Transformer** has only read recordings: good, middling and bad episodes. From them it learns to "
     "answer one question: *what would somebody do here who is about to collect this much reward?* So you can ask it "
-    "for a little, and it fails in time; or for a lot, and it does as well as it can. "
+    "for a little, and it soon fails; or for a lot, and it plays well, if not always quite as well as you asked. "
     "The reward that is still to come is called the **return-to-go**, $\\hat R_t$."
 )
 
 NARROWEST = 340  # pixels of a column: on a projector, too, films and chart are seen without scrolling
 
 
-heading("Ask for a return, and watch what you get", "Offline reinforcement learning, seen as predicting a sequence.")
+heading(
+    "Ask for a return, and watch what you get",
+    "Offline reinforcement learning, seen as predicting a sequence. A return is all the reward of an episode.",
+)
 sweep = shown_sweep()
 if sweep is None:
     st.markdown(IDEA)
@@ -69,8 +72,9 @@ with chart_side:
     )
     if sweep.name.startswith("demo/") and not presenting():
         st.caption(
-            "Measured beforehand with `python -m seqrl demo build`; the videos replay three of the episodes that are "
-            "dots in the chart."
+            "DT is the Decision Transformer; BC (behaviour cloning) only imitates and cannot be asked. Sampled: each "
+            "action is drawn from the model's probabilities. Greedy: always the likeliest action. Measured beforehand "
+            "with `python -m seqrl demo build`; the videos replay three of the episodes that are dots in the chart."
         )
 
 fitting = grounds()

@@ -1,4 +1,4 @@
-"""The graph behind recorded walks: which node leads to which, the shortest ways, and where to draw the nodes."""
+"""The graph behind recorded walks: which node leads to which, the shortest paths, and where to draw the nodes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class WalkedGraph:
     Attributes:
         leads: (N, A) int, the node that an action leads to; -1 where the action was never tried there.
         goal: the node that ends a walk, -1 if no walk ended by itself.
-        distances: (N,) float64, steps of the shortest way to the goal along edges that were walked; infinite where
+        distances: (N,) float64, steps of the shortest path to the goal along edges that were walked; infinite where
             there is none.
     """
 
@@ -42,7 +42,7 @@ def walked_graph(nodes: np.ndarray, actions: np.ndarray, following: np.ndarray, 
 
 
 def shortest(leads: np.ndarray, goal: int) -> np.ndarray:
-    """(N,) steps of the shortest way to a node; infinite where there is none.
+    """(N,) steps of the shortest path to a node; infinite where there is none.
 
     >>> shortest(np.array([[1], [0], [1]]), 0).tolist()
     [0.0, 1.0, 2.0]
@@ -61,7 +61,7 @@ def shortest(leads: np.ndarray, goal: int) -> np.ndarray:
 
 
 def shortest_way(graph: WalkedGraph, start: int) -> list[int]:
-    """The nodes of a shortest way from a node to the goal, both included; empty when there is none.
+    """The nodes of a shortest path from a node to the goal, both included; empty when there is none.
 
     >>> graph = walked_graph(np.array([0, 1]), np.array([0, 0]), np.array([1, 2]), 2, 3)
     >>> shortest_way(graph, 0)

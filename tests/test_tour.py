@@ -52,7 +52,7 @@ def test_a_walk_is_solved_when_no_shorter_one_exists_and_start_nodes_count_alike
     longer = np.where(np.array(starts) == first, 0, 2)
     table = pd.DataFrame({"seed": seeds, "length": shortest + longer, "terminated": True})
     row = tasks._walks_row("model", tasks._with_starts(table))
-    assert row["shortest way found"] == "50 %"
+    assert row["shortest path found"] == "50 %"
     assert row["goal reached"] == "100 %"
     assert row["steps"] == f"{(graph.distances[first] + graph.distances[second] + 2) / 2:.1f}"
 
@@ -60,7 +60,11 @@ def test_a_walk_is_solved_when_no_shorter_one_exists_and_start_nodes_count_alike
 @pytest.mark.parametrize(
     ("task", "small", "models"),
     [
-        (tasks.graph, {"steps": 2, "sizes": (60,)}, ["BC", "DT, left to choose", "RvS, asked for −1", "shortest ways"]),
+        (
+            tasks.graph,
+            {"steps": 2, "sizes": (60,)},
+            ["BC", "DT, left to choose", "RvS, asked for −1", "shortest paths"],
+        ),
         (tasks.key, {"data": ((30, 1),)}, ["DT", "BC", "RvS"]),
         (tasks.gamble, {"steps": 2}, None),
     ],

@@ -19,7 +19,7 @@ from tests.test_training import LENGTHS, run_spec, spoilt
 from tests.windowed import make_columns
 
 EXACT = {"loss", "validation_loss", "learning_rate", "action_loss", "return_loss", "action_error"}
-"""Measures of one kind of token are weighed by all tokens of a part, as in a validation: nearly the same."""
+"""Measures of one kind of token are weighted by all tokens of a part, as in a validation: nearly the same."""
 
 WHOLE = {"atol": 1e-3, "rtol": 0}
 """What is left of rounding in weights after twenty updates: AdamW makes small gradients large."""

@@ -30,7 +30,7 @@ STOPS: tuple[Stop, ...] = (
         "pages/home.py",
         {},
         "**Three episodes, one model.** It was asked for a low, a middle and a high return. Each dot in the chart is "
-        "an episode like these; the line is their mean.",
+        "an episode like these; each line joins the means of one way of playing.",
     ),
     Stop(
         "pages/lessons.py",
@@ -55,7 +55,7 @@ STOPS: tuple[Stop, ...] = (
     Stop(
         "pages/lessons.py",
         {"lesson": "greedy-or-sampled"},
-        "**The surprise.** Taking always the likeliest action, the same model ignores the request.",
+        "**The surprise.** When it always takes the likeliest action, the same model ignores the request.",
     ),
     Stop(
         "pages/episode_lab.py",
@@ -66,7 +66,7 @@ STOPS: tuple[Stop, ...] = (
     Stop(
         "pages/lessons.py",
         {"lesson": "low-middle-high"},
-        "**Your turn.** Eleven lessons are here; each ends with the jobs that made it, ready to be run by you.",
+        "**Your turn.** Here are eleven lessons. Most end with the jobs that made their records, ready for you to run.",
     ),
 )
 

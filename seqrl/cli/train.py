@@ -17,7 +17,9 @@ def train(
     context: typer.Context,
     dataset: Annotated[str, typer.Option(help="The data it learns from.")],
     model: Annotated[str, typer.Option(help=f"One of {', '.join(MODELS)}.")] = "dt",
-    preset: Annotated[str, typer.Option(help="Named settings: quick or good.")] = "quick",
+    preset: Annotated[
+        str, typer.Option(help="Named settings: quick or good; for dt also rare, where few episodes are rewarded.")
+    ] = "quick",
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any setting, such as model.context_length=20 or training.steps=500."),

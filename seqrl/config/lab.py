@@ -89,7 +89,13 @@ class ScheduleSweepSpec(Spec):
     temperature: float = setting(
         1.0, "Temperature", "Below 1 sharpens the sampled probabilities, above 1 flattens them.", gt=0, le=10, step=0.1
     )
-    optimism: float = setting(10.0, "Optimism κ", "Of a model that chooses what to ask for.", ge=0, le=1000)
+    optimism: float = setting(
+        10.0,
+        "Optimism κ",
+        "How strongly a model that chooses prefers high returns; 0 asks for the likeliest.",
+        ge=0,
+        le=1000,
+    )
     acting: Literal["cached", "window"] = setting(
         "cached", "Context", "How the model's context grows, see return sweeps.", advanced=True
     )

@@ -44,7 +44,7 @@ class ActionModelSpec(TransformerSpec):
     """Settings shared by Decision Transformer and behaviour cloning."""
 
     context_length: int = setting(
-        20, "Context length K", "Steps of history that the model sees.", unit="steps", ge=1, le=1000
+        20, "Context length K", "Steps that the model sees, the present one included.", unit="steps", ge=1, le=1000
     )
     max_timestep: int | None = setting(
         None,
@@ -202,7 +202,8 @@ class TrajectoryTransformerSpec(TransformerSpec):
     discount: float = setting(
         0.99,
         "Discount γ",
-        "How much less a reward counts with every step that it lies ahead; value tokens and plans use the same.",
+        "Factor by which a reward counts with every step that it lies ahead; nearer to 1 looks further. Value tokens "
+        "and plans use the same.",
         gt=0,
         lt=1,
         step=0.005,

@@ -17,7 +17,14 @@ class NetworkSpec(Spec):
     activation: Literal["relu", "tanh"] = setting("relu", "Activation", "Non-linearity of the hidden layers.")
     learning_rate: float = setting(3e-4, "Learning rate", "Size of an update.", gt=0, le=1, step=1e-5)
     batch_size: int = setting(64, "Batch size", "Steps of experience per update.", unit="steps", ge=2, le=65_536)
-    discount: float = setting(0.99, "Discount γ", "How much less a later reward counts.", gt=0, le=1, step=0.001)
+    discount: float = setting(
+        0.99,
+        "Discount γ",
+        "Factor by which a reward counts with every step that it lies ahead; nearer to 1 looks further.",
+        gt=0,
+        le=1,
+        step=0.001,
+    )
 
 
 class PpoSpec(NetworkSpec):
@@ -31,13 +38,22 @@ class PpoSpec(NetworkSpec):
         1, "Environments", "Play so many episodes at once; a rollout is shared among them.", ge=1, le=64, advanced=True
     )
     epochs: int = setting(10, "Epochs", "Passes over each rollout.", ge=1, le=100)
-    gae_lambda: float = setting(0.95, "GAE λ", "How far advantages look ahead.", ge=0, le=1, advanced=True)
+    gae_lambda: float = setting(
+        0.95, "GAE λ", "How far an action's worth looks ahead: 0 one step, 1 to the end.", ge=0, le=1, advanced=True
+    )
     clip_range: float = setting(0.2, "Clip range", "How far an update may move the policy.", gt=0, le=1, advanced=True)
     entropy_weight: float = setting(0.0, "Entropy weight", "Reward for staying random.", ge=0, le=1, advanced=True)
-    value_weight: float = setting(0.5, "Value weight", "Of the critic's loss.", ge=0, le=10, advanced=True)
+    value_weight: float = setting(
+        0.5, "Value weight", "How much the critic's loss counts beside the policy's.", ge=0, le=10, advanced=True
+    )
     gradient_clip: float = setting(0.5, "Gradient clip", "Largest norm of a gradient.", gt=0, le=1000, advanced=True)
     initial_log_std: float = setting(
-        0.0, "Initial log deviation", "Of continuous actions; smaller explores less.", ge=-5, le=2, advanced=True
+        0.0,
+        "Initial log deviation",
+        "Logarithm of the spread of continuous actions at the start; less explores less.",
+        ge=-5,
+        le=2,
+        advanced=True,
     )
 
     @model_validator(mode="after")

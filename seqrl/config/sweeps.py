@@ -58,8 +58,8 @@ class ReturnSweepSpec(Spec):
     optimism: float = setting(
         10.0,
         "Optimism κ",
-        "How far a model that chooses leans towards high returns: the likeliest of the tilted ones P(R) exp(κ R), R "
-        "from 0 to 1 over the data's returns.",
+        "How strongly a model that chooses prefers high returns: 0 asks for the likeliest return-to-go R, more for "
+        "higher ones. It takes the largest P(R) exp(κ R), R scaled to 0 to 1 over the data's returns-to-go.",
         ge=0,
         le=1000,
         step=1.0,

@@ -1,8 +1,8 @@
-"""seqrl/GraphWalk-v0: find the shortest way through a graph, having seen random walks only; seqrl/GraphGoals-v0: to a
+"""seqrl/GraphWalk-v0: find the shortest path through a graph, having seen random walks only; seqrl/GraphGoals-v0: to a
 goal that is another in every episode.
 
 The illustrative example of the Decision Transformer paper (Chen et al. 2021, figure 2): a fixed directed graph, -1 a
-step until the goal. A random walk rarely takes a short way from end to end; pieces of several have to be put together.
+step until the goal. A random walk rarely takes a short path from end to end; pieces of several have to be put together.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Graph:
         positions: (N, 2) of the nodes.
         exits: (N, K) int, the nodes that a node leads to.
         goal: the node to reach.
-        steps: (N, N) float, steps of the shortest way from the node of the row to that of the column; infinite where
+        steps: (N, N) float, steps of the shortest path from the node of the row to that of the column; infinite where
             there is no way.
     """
 
@@ -40,7 +40,7 @@ class Graph:
 
     @property
     def distances(self) -> np.ndarray:
-        """(N,) int, steps of the shortest way to the goal, which all nodes reach."""
+        """(N,) int, steps of the shortest path to the goal, which all nodes reach."""
         return self.steps[:, self.goal].astype(int)
 
 
@@ -165,7 +165,7 @@ def graph_of(kwargs: Mapping[str, Any]) -> Graph:
 
 
 def steps_to_goal(kwargs: Mapping[str, Any], achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
-    """Steps of the shortest way between one-hot nodes, (n, N) each; see `EnvironmentRow.goal_distance`."""
+    """Steps of the shortest path between one-hot nodes, (n, N) each; see `EnvironmentRow.goal_distance`."""
     return graph_of(kwargs).steps[achieved.argmax(axis=1), desired.argmax(axis=1)]
 
 

@@ -109,7 +109,7 @@ def _(info: SeedsInfo) -> str:
         return f"{told[0]}."
     separate = first.min() > last.max() or last.min() > first.max()
     verdict = (
-        "No seed of the one is as good as the worst of the other."
+        "Even the worst seed of the better one beats the best seed of the other."
         if separate
         else "The seeds overlap: a single run of each would not tell them apart."
     )

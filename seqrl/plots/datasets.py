@@ -145,7 +145,7 @@ def _(info: HistogramInfo) -> str:
             return f"{told}; all of them ended by themselves."
         return (
             f"{told}; {percent(cut / total)} were cut off by the time limit, "
-            "so their return is only a lower bound of what would have come."
+            "so what would have come after the cut is missing from their return."
         )
     if len(info.groups) == 1:
         return f"{count(total, 'episode')} with a mean return of {number(info.mean)}."

@@ -1,4 +1,4 @@
-"""Data weighed by ``exp(return / temperature)``: what is left of it, and what imitating it does."""
+"""Data weighted by ``exp(return / temperature)``: what is left of it, and what imitating it does."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _BINS = 40
 
 
 class EnsembleInfo(NamedTuple):
-    """Returns of a dataset, plain, weighed by a temperature, and asked for a target.
+    """Returns of a dataset, plain, weighted by a temperature, and asked for a target.
 
     Attributes:
         edges: (B+1,) bin edges of the returns.
         plain: (B,) share of the episodes in each bin.
-        weighed: (B,) share of the weight ``exp(G/T)``.
+        weighted: (B,) share of the weight ``exp(G/T)``.
         asked: (B,) share of the weight when a return is asked for.
         means: mean return of the three.
         temperature: T, reward units.
         target: the return asked for.
-        effective: effective sample size of the weighed data.
+        effective: effective sample size of the weighted data.
         episodes: number of episodes.
     """
 
     edges: np.ndarray
     plain: np.ndarray
-    weighed: np.ndarray
+    weighted: np.ndarray
     asked: np.ndarray
     means: tuple[float, float, float]
     temperature: float
@@ -66,16 +66,16 @@ def ensemble_info(
     else:
         edges = np.linspace(low, high, _BINS + 1)
     plain = np.histogram(returns, edges)[0] / len(returns)
-    weighed, of_asked = (np.histogram(returns, edges, weights=w)[0] for w in (weights, asked))
+    weighted, of_asked = (np.histogram(returns, edges, weights=w)[0] for w in (weights, asked))
     means = (float(returns.mean()), float(returns @ weights), float(returns @ asked))
-    return EnsembleInfo(edges, plain, weighed, of_asked, means, temperature, target, effective, len(returns))
+    return EnsembleInfo(edges, plain, weighted, of_asked, means, temperature, target, effective, len(returns))
 
 
 def ensemble(info: EnsembleInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
     """Draw the data's returns in grey, and over them the weight that the temperature and the request give them."""
     style = Style(theme, present)
     palette, sizes = style.palette, style.sizes
-    names = ("the data", "weighed by exp(G/T)", "asked for")
+    names = ("the data", "weighted by exp(G/T)", "asked for")
     drawing = new_drawing(
         style,
         height=440,
@@ -94,7 +94,7 @@ def ensemble(info: EnsembleInfo, theme: Theme = "light", present: bool = False) 
         name=names[0],
     )
     first, last = info.edges[:1], info.edges[-1:]
-    for share, colour, name in ((info.weighed, palette.tt, names[1]), (info.asked, palette.dt, names[2])):
+    for share, colour, name in ((info.weighted, palette.tt, names[1]), (info.asked, palette.dt, names[2])):
         drawing.add_scatter(
             x=np.concatenate([first, first, centres, last, last]),
             y=np.concatenate([[0.0], share[:1], share, share[-1:], [0.0]]),
@@ -114,10 +114,10 @@ def ensemble(info: EnsembleInfo, theme: Theme = "light", present: bool = False) 
 
 @sentence.register
 def _(info: EnsembleInfo) -> str:
-    plain, weighed, asked = (number(mean) for mean in info.means)
+    plain, weighted, asked = (number(mean) for mean in info.means)
     return (
-        f"The data's mean return is {plain}. Weighed with T = {number(info.temperature)} it is {weighed}, but only as "
-        f"if {count(max(1, round(info.effective)), 'episode')} of {count(info.episodes, 'episode')} were left "
+        f"The data's mean return is {plain}. Weighted with T = {number(info.temperature)} it is {weighted}, but only "
+        f"as if {count(max(1, round(info.effective)), 'episode')} of {count(info.episodes, 'episode')} were left "
         f"(effective sample size). Asking for {number(info.target)} picks episodes with a mean of {asked}."
     )
 
@@ -216,7 +216,7 @@ def choices_info(
 
 
 def choices(info: ChoicesInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
-    """Draw the probability of the action in every situation: the data's, the weighed, the asked for."""
+    """Draw the probability of the action in every situation: the data's, the weighted, the asked for."""
     style = Style(theme, present)
     palette, sizes = style.palette, style.sizes
     colours = (palette.bc, palette.tt, palette.dt)

@@ -158,7 +158,7 @@ def step_sentence(info: EpisodeStripsInfo, step: int) -> str:
             continue
         parts = []
         if math.isfinite(trace.returns_to_go[step]):
-            parts.append(f"{number(trace.returns_to_go[step])} still to come (return-to-go)")
+            parts.append(f"{number(trace.returns_to_go[step])} still asked for (return-to-go)")
         parts.append(f"{_action_in_words(info, trace, step)}, reward {number(trace.rewards[step])}")
         told.append(f"{trace.label}: {', '.join(parts)}")
     return f"Step {number(step)}. " + "; ".join(told) + "."

@@ -1,4 +1,4 @@
-"""Walks on a graph: the graph with a walk and a shortest way on it, and steps by how far a start is from the goal."""
+"""Walks on a graph: the graph with a walk and a shortest path on it, and steps by how far a start is from the goal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class WalkInfo(NamedTuple):
         distances: (N,) steps to the goal, infinite where unreachable.
         goal: the node.
         walk: nodes of a recorded walk.
-        way: nodes of a shortest way from the walk's start.
+        way: nodes of a shortest path from the walk's start.
     """
 
     places: np.ndarray
@@ -48,7 +48,7 @@ def walk_info(
         distances: (N,) steps to the goal.
         goal: the node.
         walk: nodes of a recorded walk.
-        way: nodes of a shortest way.
+        way: nodes of a shortest path.
     """
     edges = [(node, int(other)) for node, exits in enumerate(leads) for other in exits if other >= 0]
     return WalkInfo(
@@ -63,7 +63,7 @@ def walk_info(
 
 def walk_table(info: WalkInfo) -> pd.DataFrame:
     """One row an edge: its nodes, the steps to the goal from where it leads, how often the walk took it, and whether
-    the shortest way does.
+    the shortest path does.
     """
     taken = Counter(zip(info.walk[:-1], info.walk[1:], strict=True))
     best = set(zip(info.way[:-1], info.way[1:], strict=True))
@@ -80,7 +80,7 @@ def walk_table(info: WalkInfo) -> pd.DataFrame:
 
 
 def walk(info: WalkInfo, theme: Theme = "light", present: bool = False) -> go.Figure:
-    """Draw the graph, stronger nodes nearer to the goal; the recorded walk thin, the shortest way bold."""
+    """Draw the graph, stronger nodes nearer to the goal; the recorded walk thin, the shortest path bold."""
     style = Style(theme, present)
     palette, sizes = style.palette, style.sizes
     drawing = new_drawing(style, height=480, showlegend=False, margin={"l": 8, "r": 8, "t": 8, "b": 8})
@@ -90,7 +90,7 @@ def walk(info: WalkInfo, theme: Theme = "light", present: bool = False) -> go.Fi
     best = list(zip(info.way[:-1], info.way[1:], strict=True))
     _arrows(drawing, info, list(map(tuple, info.edges)), palette.data[1], 1.2, "edges that some walk took")
     _arrows(drawing, info, pairs, palette.tt, 2.0, "this walk")
-    _arrows(drawing, info, best, palette.reward, 1.8 * sizes.line, "shortest way")
+    _arrows(drawing, info, best, palette.reward, 1.8 * sizes.line, "shortest path")
     finite = np.where(np.isfinite(info.distances), info.distances, np.nan)
     farthest = np.nanmax(finite, initial=1.0)
     shares = np.nan_to_num(finite / farthest, nan=1.0)
@@ -158,7 +158,7 @@ def _(info: WalkInfo) -> str:
         return f"From node {info.walk[0]} the walk took {count(steps, 'step')} and {end}; no way to the goal is known."
     return (
         f"From node {info.walk[0]} the random walk took {count(steps, 'step')} and {end}; put together from edges that "
-        f"some walk took, the shortest way has {count(len(info.way) - 1, 'step')}."
+        f"some walk took, the shortest path has {count(len(info.way) - 1, 'step')}."
     )
 
 
@@ -166,7 +166,7 @@ class WaysInfo(NamedTuple):
     """Steps to the goal against how far away a start is, for several ways of walking.
 
     Attributes:
-        distances: (D,) steps of the shortest way, rising.
+        distances: (D,) steps of the shortest path, rising.
         steps: name → (D,) mean steps, NaN where not measured.
         kinds: name → family that decides the colour; "" for what is no model.
     """
@@ -182,7 +182,7 @@ def ways_info(
     """Mean steps by distance.
 
     Args:
-        shortest: name → (E,) steps of the shortest way from the start of every episode.
+        shortest: name → (E,) steps of the shortest path from the start of every episode.
         taken: name → (E,) steps that each took.
         kinds: name → family.
 
@@ -224,7 +224,7 @@ def ways(info: WaysInfo, theme: Theme = "light", present: bool = False) -> go.Fi
     right = float(info.distances[-1]) + 0.3
     low, high = finite_range([0.0], *info.steps.values())
     drawing.update_xaxes(
-        title_text="length of the shortest way (steps)", range=[info.distances[0] - 0.3, right], dtick=1
+        title_text="length of the shortest path (steps)", range=[info.distances[0] - 0.3, right], dtick=1
     )
     drawing.update_yaxes(title_text="steps taken", range=[0, high])
     pixels = 440 - 28 - 4.2 * sizes.font

@@ -140,8 +140,12 @@ def _(info: ActionErrorInfo) -> str:
         return "Nothing was measured yet."
     show = percent if info.measure == "mismatch" else number
     best = int(np.argmin(info.overall))
-    told = f"{info.curves[best].run} is off by {show(info.overall[best])}, {_BASELINES[info.measure]} by "
-    told += show(info.baseline)
+    run, error, baseline = info.curves[best].run, show(info.overall[best]), show(info.baseline)
+    if info.measure == "mismatch":
+        told = f"{run} differs from the recorded action at {error} of the steps; always taking the same action differs "
+        told += f"at {baseline}"
+    else:
+        told = f"{run} is off by {error}; always taking the mean action is off by {baseline}"
     if info.overall[best] >= info.baseline:
         return f"{told}: it has learned nothing that helps here."
     curve = info.curves[best]

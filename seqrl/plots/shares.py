@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from seqrl.plots.drawing import new_drawing, note
-from seqrl.plots.format import enumerate_words, number, percent
+from seqrl.plots.format import number, percent
 from seqrl.plots.layout import EndLabel, add_end_labels, finite_range, label_margin
 from seqrl.plots.sentences import sentence
 from seqrl.plots.template import Style, Theme
@@ -74,9 +74,9 @@ def _(info: SharesInfo) -> str:
     if not info.shares:
         return "Nothing is measured yet."
     told = [
-        f"{name}, from {percent(float(y[0]))} {info.what} at {number(float(x[0]))} to {percent(float(y[-1]))} at "
-        f"{number(float(x[-1]))}"
+        f"{name}: {percent(float(y[0]))} {info.what} at {number(float(x[0]))}, fewest ({percent(float(y.min()))}) at "
+        f"{number(float(x[y.argmin()]))}, {percent(float(y[-1]))} at {number(float(x[-1]))}"
         for name, (x, y) in info.shares.items()
     ]
-    text = enumerate_words(told)
+    text = "; ".join(told)
     return f"{text[:1].upper()}{text[1:]}."

@@ -7,7 +7,7 @@ update depends on the number of threads. (That takes ``MKL_CBWR=AUTO,STRICT``, w
 sums that go axis by axis.)
 
 A batch may be cut into parts, which several processes share (`seqrl.training.group`) or one takes one after the other.
-A part's mean loss is weighed by what it is a mean of: loss and gradient are those of the whole batch but for rounding.
+A part's mean loss is weighted by what it is a mean of: loss and gradient are those of the whole batch but for rounding.
 Dropout has masks of its own for every part, so with dropout it is the number of parts, not of processes, that matters.
 """
 
@@ -162,8 +162,8 @@ class Training:
         """The same for a batch in parts, those of other processes included.
 
         A part's loss is a mean over its ``count`` real positions. Times ``count`` it is a sum, as are its gradients:
-        they are added up over all parts, and divided by all positions in the end. Measures are weighed in the same way,
-        as batches of a validation are.
+        they are added up over all parts, and divided by all positions in the end. Measures are weighted in the same
+        way, as batches of a validation are.
         """
         totals: dict[str, float] = {}
         positions = 0

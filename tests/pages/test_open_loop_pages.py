@@ -38,7 +38,7 @@ def test_an_evaluation_shows_its_figures(home):
     shown = {metric.label: metric.value for metric in app.metric}
     assert shown == {"dt-poles": "25%", "Always the same action": "50%"}
     assert not app.error and not app.warning
-    assert any("dt-poles is off by 25%" in text.value for text in app.markdown)
+    assert any("dt-poles differs from the recorded action at 25% of the steps" in text.value for text in app.markdown)
     assert any("Asked for 0, “push" in text.value for text in app.markdown)
 
 

@@ -51,7 +51,7 @@ def test_truncated_episodes_are_counted_and_called_a_lower_bound():
     info = length_histogram_info(lengths, lengths == 500)
     assert info.groups == ("ended by itself", "cut off by the time limit")
     assert "50% were cut off" in sentence(info)
-    assert "lower bound" in sentence(info)
+    assert "missing from their return" in sentence(info)
     assert "all of them ended by themselves" in sentence(length_histogram_info(lengths))
     assert length_histogram(info).layout.xaxis.title.text == "length (steps)"
 

@@ -35,7 +35,7 @@ def test_each_of_two_vertical_axes_has_its_own_column():
 
 
 def test_places_with_names_become_these_names_and_missing_points_are_left_out():
-    share = {"the data": np.array([0.1, 0.2]), "weighed": np.array([0.3, np.nan])}
+    share = {"the data": np.array([0.1, 0.2]), "weighted": np.array([0.3, np.nan])}
     info = choices_info(["round 1", "round 2"], "bet", share, dict.fromkeys(share, 1.0), dict.fromkeys(share, 1.0))
     table = drawn_table(choices(info))
     assert table["x"].tolist() == ["round 1", "round 2", "round 1"]

@@ -86,7 +86,7 @@ def test_a_step_in_words():
     info = episode_strips_info([one, trace("short", steps=3)], action_names=NAMES)
     probability = one.action_probabilities[5, one.actions[5]]
     told = step_sentence(info, 5)
-    assert told.startswith("Step 5. asked for 200: 195 still to come (return-to-go), “push ")
+    assert told.startswith("Step 5. asked for 200: 195 still asked for (return-to-go), “push ")
     assert f"{probability:.2g}"[:3] in told
     assert told.endswith("short: over after 3 steps.")
     assert sentence(info) == "Return reached: asked for 200: 200 in 200 steps; short: 3 in 3 steps."

@@ -36,7 +36,7 @@ def test_seeds_are_dots_their_mean_a_line_and_overlap_is_called_so():
     info = plots.seeds_info([1, 1, 20, 20], [10.0, 12.0, 3.0, 5.0], setting="K", value="error")
     assert info.means.tolist() == [11.0, 4.0]
     assert list(lines(plots.seeds(info))["mean over seeds"].y) == [11.0, 4.0]
-    assert "No seed of the one is as good" in plots.sentence(info)
+    assert "Even the worst seed of the better one" in plots.sentence(info)
     overlapping = plots.seeds_info([1, 1, 20, 20], [10.0, 4.0, 3.0, 5.0], setting="K", value="error")
     assert "The seeds overlap" in plots.sentence(overlapping)
 
@@ -45,7 +45,7 @@ def test_weights_of_an_ensemble_are_drawn_and_sum_to_one():
     weights, asked = path_weights(RETURNS, 5.0), asked_weights(RETURNS, 8.0, 0.5)
     effective = effective_sample_size(weights)
     info = plots.ensemble_info(RETURNS, weights, asked, temperature=5.0, target=8.0, effective=effective)
-    for share in (info.plain, info.weighed, info.asked):
+    for share in (info.plain, info.weighted, info.asked):
         assert share.sum() == pytest.approx(1)
     assert info.means == pytest.approx((RETURNS.mean(), RETURNS @ weights, 8.0))
     outline = lines(plots.ensemble(info))["asked for"]
@@ -60,7 +60,7 @@ def test_many_different_returns_share_bars_and_none_is_lost():
     info = plots.ensemble_info(returns, flat, flat, temperature=1.0, target=0.0, effective=500.0)
     assert len(info.plain) == 40
     assert info.plain.sum() == pytest.approx(1)
-    assert info.weighed == pytest.approx(info.plain)
+    assert info.weighted == pytest.approx(info.plain)
 
 
 def test_the_chosen_temperature_is_marked_on_the_curve():
@@ -93,7 +93,7 @@ def test_a_walk_and_the_shortest_way_are_drawn_on_the_graph():
     info = plots.walk_info(places, leads, np.array([2.0, 1.0, 0.0]), 2, [0, 1, 0, 1, 2], [0, 1, 2])
     drawn = lines(plots.walk(info))
     assert len(drawn["this walk"].x) == 4 * 4
-    assert [x for x in drawn["shortest way"].x if x is not None][::3] == [0.0, 0.5]
+    assert [x for x in drawn["shortest path"].x if x is not None][::3] == [0.0, 0.5]
     assert list(drawn["nodes"].text) == ["0", "1", "goal"]
     assert "took 4 steps and reached the goal" in plots.sentence(info)
     lost = info._replace(walk=(0, 1, 0), way=())
@@ -129,10 +129,11 @@ def test_steps_are_averaged_by_distance():
 
 
 def test_shares_are_drawn_and_told_from_end_to_end():
-    info = plots.shares_info({"DT": ([0.0, 5.0], [0.2, 0.9]), "none": ([], [])}, {"DT": "dt"}, "bets", "return")
+    shares = {"DT": ([0.0, 2.0, 5.0], [0.2, 0.1, 0.9]), "none": ([], [])}
+    info = plots.shares_info(shares, {"DT": "dt"}, "bets", "return")
     assert list(info.shares) == ["DT"]
-    assert plots.sentence(info) == "DT, from 20% bets at 0 to 90% at 5."
-    assert list(lines(plots.shares(info))["DT"].y) == [0.2, 0.9]
+    assert plots.sentence(info) == "DT: 20% bets at 0, fewest (10%) at 2, 90% at 5."
+    assert list(lines(plots.shares(info))["DT"].y) == [0.2, 0.1, 0.9]
 
 
 NOTHING = [

@@ -26,7 +26,7 @@ def test_every_run_is_a_line_and_the_answer_that_never_changes_a_dashed_one():
     assert first.line.color != second.line.color
     assert figure.layout.yaxis.range[0] == 0 and figure.layout.yaxis.range[1] > 0.5
     assert sentence(info).startswith(
-        "a is off by 0.2, always the mean action by 0.5; with more history the error falls"
+        "a is off by 0.2; always taking the mean action is off by 0.5; with more history the error falls"
     )
     assert action_error_table(info)["run"].tolist() == ["a", "a", "b", "b"]
 
@@ -44,7 +44,7 @@ def test_a_run_no_better_than_a_constant_is_called_so():
 
 def test_a_share_of_other_actions_is_a_percentage():
     info = action_error_info({"a": result(measure="mismatch")}, kinds={})
-    assert "20%" in sentence(info) and "always the same action" in sentence(info)
+    assert "20%" in sentence(info) and "always taking the same action differs" in sentence(info)
     assert action_error(info).layout.yaxis.tickformat == ".0%"
     table = worst_dimensions([{"name": "left knee", "mean": 0.25}], "mismatch")
     assert table.iloc[0].tolist() == ["left knee", "25%"]

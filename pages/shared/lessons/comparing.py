@@ -97,8 +97,8 @@ def greedy_or_sampled(store: Store) -> Told:
     heard = "whatever it is asked for" if high - low < 0.05 * max(abs(high), 1.0) else "depending on the request"
     return Told(
         f"Greedy, it collects {collected} {heard}: the likeliest action is nearly always the good "
-        f"one, so {number(greedy)} lies between request and result on average. Sampled, the rarer and worse actions "
-        f"get their turn, as they did in the data, and the distance is **{number(sampled)}**.",
+        f"one, so {number(greedy)} lies between request and mean return on average. Sampled, the rarer and worse "
+        f"actions get their turn, as they did in the data, and the distance is **{number(sampled)}**.",
         (Link("Open this sweep", "pages/rtg_sweep.py", {"sweep": sweep.name}, ":material/target:"),),
         command(sweep),
     )
@@ -147,10 +147,11 @@ def context(store: Store) -> Told:
     length, error = number(float(of_errors.settings[best])), number(float(of_errors.means[best]))
     work = f"{spec.training.steps} steps of {spec.training.batch_size} windows"
     return Told(
-        f"On average K = {length} lands nearest, {error} from the request; seeds of one and the same K differ by up to "
-        f"{number(max(ranges))}. What is seen contains the speeds already, so it is not the pole that has to be "
-        f"remembered; a longer history shows *how this player plays*. But a window of 20 steps also holds 20 times "
-        f"as many examples as one of 1, so longer contexts have learned from more. Each training is short ({work}).",
+        f"K = {length} comes nearest: its mean return is {error} from the request on average; seeds of one and the "
+        f"same K differ by up to {number(max(ranges))}. What is seen contains the speeds already, so it is not the "
+        "pole that has to be remembered; a longer history shows *how this player plays*. But a window of 20 steps also "
+        "holds 20 times as many examples as one of 1, so longer contexts have learned from more. Each training is "
+        f"short ({work}).",
         (Link("Open this sweep", "pages/rtg_sweep.py", {"sweep": sweep.name}, ":material/target:"),),
         command(sweep),
     )
@@ -173,11 +174,12 @@ def cloning(store: Store) -> Told:
     returns = dataset_returns(store, sweep)
     mean = f" (the data's mean is {number(float(returns.mean()))})" if len(returns) else ""
     return Told(
-        f"Imitating everything gets {number(_figure(data, bc, 'sampled', 'best'))}{mean}; imitating the best "
-        f"{percent(share)} gets **{number(_figure(data, best, 'sampled', 'best'))}** and needs no request at all. The "
-        f"Decision Transformer reaches {number(_figure(data, dt, 'sampled', 'best'))} at its best; what it adds is "
-        f"everything below, {number(_figure(data, dt, 'sampled', 'mae'))} from the request on average. For the highest "
-        "return alone, filtered imitation is the baseline to beat.",
+        f"With actions drawn, imitating everything gets {number(_figure(data, bc, 'sampled', 'best'))}{mean}; "
+        f"imitating the best {percent(share)} gets **{number(_figure(data, best, 'sampled', 'best'))}** and needs no "
+        f"request at all. The Decision Transformer reaches {number(_figure(data, dt, 'sampled', 'best'))} at its best; "
+        f"what it adds is everything below, its mean return {number(_figure(data, dt, 'sampled', 'mae'))} from the "
+        "request on average. For the highest return alone, imitation is the baseline to beat: of the best episodes, or "
+        "greedy (see Greedy or sampled).",
         (
             Link("Open this sweep", "pages/rtg_sweep.py", {"sweep": sweep.name}, ":material/target:"),
             Link("Train one yourself", "pages/train.py", {}, ":material/model_training:"),

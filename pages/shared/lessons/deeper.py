@@ -184,9 +184,9 @@ def path_integral(store: Store) -> Told:
         chart(
             plots.ensemble(info, *style()),
             "lesson-ensemble",
-            "Returns, plain and weighed",
+            "Returns, plain and weighted",
             plots.sentence(info),
-            table=table.assign(weighed=info.weighed, asked_for=info.asked),
+            table=table.assign(weighted=info.weighted, asked_for=info.asked),
         )
     with right:
         tried = span * 10.0 ** np.linspace(-2.5, 1.5, 41)
@@ -198,8 +198,8 @@ def path_integral(store: Store) -> Told:
             plots.sentence(sizes),
         )
     told = (
-        f"At T = {number(temperature)} the weighed data has a mean return of **{number(info.means[1])}** instead of "
-        f"{number(info.means[0])}, but is worth only {count(max(1, round(effective)), 'episode')}."
+        f"At T = {number(temperature)} the weighted data has a mean return of **{number(info.means[1])}** instead of "
+        f"{number(info.means[0])}, but is worth {count(max(1, round(effective)), 'episode')}."
     )
     facts = store.dataset(name).facts
     some = sample(store, name)
@@ -212,7 +212,7 @@ def path_integral(store: Store) -> Told:
 
 
 def _behaviours(some: Sample, temperature: float, target: float, span: float) -> str:
-    """What imitating the weighed, the asked for and the plain episodes does and gets; only where luck decides."""
+    """What imitating the weighted, the asked for and the plain episodes does and gets; only where luck decides."""
     starts = some.episodes["start"].to_numpy()
     lengths = some.episodes["length"].to_numpy()
     round_of = np.arange(len(some.rewards)) - np.repeat(starts, lengths)
@@ -221,7 +221,7 @@ def _behaviours(some: Sample, temperature: float, target: float, span: float) ->
     returns = some.episodes["achieved_return"].to_numpy(float)
     ensembles = {
         "the data": np.full(len(returns), 1.0 / len(returns)),
-        f"weighed, T = {number(temperature)}": path_weights(returns, temperature),
+        f"weighted, T = {number(temperature)}": path_weights(returns, temperature),
         f"asked for {number(target)}": asked_weights(returns, target, span / 40),
     }
     cells = round_of * shape[1] + actions
@@ -245,10 +245,10 @@ def _behaviours(some: Sample, temperature: float, target: float, span: float) ->
         f"Probability of {labels[-1]} in every round",
         plots.sentence(info),
     )
-    weighed = list(ensembles)[1]
+    weighted = list(ensembles)[1]
     return (
-        f"Imitating those episodes promises {number(promised[weighed])} and gets **{number(delivered[weighed])}**: the "
-        "weights chose lucky dice together with the actions, and only the actions can be imitated."
+        f"Imitating those episodes promises {number(promised[weighted])} and gets **{number(delivered[weighted])}**: "
+        "the weights picked luck together with the actions, and only the actions can be imitated."
     )
 
 

@@ -17,29 +17,50 @@ TERMS: dict[str, str] = {
     "%BC": "Behaviour cloning of the best X % of the episodes, by return.",
     "behaviour policy": "Who acted when the data was recorded; often a mixture of good and bad players.",
     "bins": "The pieces into which a range of numbers is cut, so that a number can be written as one of a few tokens.",
-    "calibration": "How close what is achieved comes to what was asked for.",
-    "context length": "How many past steps a model sees when it acts, $K$.",
-    "discount": "How much less a reward counts with every step that it lies ahead, $\\gamma$ between 0 and 1.",
+    "calibration": "How close the mean return of many episodes comes to what was asked for.",
+    "context length": "How many steps a model sees when it acts, the present one included, $K$.",
+    "discount": (
+        "The factor by which a reward counts with every step that it lies ahead, $\\gamma$: 1 counts all alike, 0.99 "
+        "takes off a hundredth a step."
+    ),
+    "Decision Transformer": (
+        "A transformer that reads returns-to-go, observations and actions, and predicts the next action (DT)."
+    ),
     "effective sample size": (
         "How many equally important samples would say as much as weighted ones: $1/\\sum_i w_i^2$ for weights that "
         "sum to one."
     ),
     "episode": "One game from its start to its end: observations, actions and rewards, step by step; also trajectory.",
     "greedy": "Always taking the action that the model finds likeliest.",
+    "interval": (
+        "Where the mean of many such episodes probably lies (95 %, bootstrap). It speaks of one trained model; another "
+        "training may lie outside."
+    ),
     "observation": "What is seen at a step, such as the pole's angle and speed; also called state, $s_t$.",
     "offline reinforcement learning": "Learning to act from recordings only, without trying anything out.",
     "quantile bins": "Bins that each hold equally many numbers of the data: narrow where data is dense.",
     "return": "The sum of all rewards of an episode, $G$.",
-    "return-to-go": "How much reward is still to come from a step on, $\\hat R_t$.",
+    "return-to-go": (
+        "How much reward is still to come from a step on, $\\hat R_t$. In a recording it is known; while a model acts "
+        "it is what is still asked for: the target less what was collected."
+    ),
     "reward": "The number that the environment pays for a step, $r_t$.",
+    "RTG": "Short for return-to-go.",
+    "RvS": (
+        "Reinforcement learning via supervised learning: a plain network that sees the present observation and the "
+        "return asked for, without a history."
+    ),
     "sampled": "Drawing the action from the model's probabilities, as a player of the data would choose among them.",
     "stitching": "Putting pieces of several episodes together into one that is better than each of them.",
     "target return": "The return that a model is asked for.",
     "temperature": (
-        "How strongly the best is preferred: a low temperature keeps only the best, a high one leaves everything as "
-        "it is, $T$."
+        "In the path-integral view, $T$: low keeps only the best episodes, high leaves the data as it is. In sampling: "
+        "1 leaves the model's probabilities as they are, less sharpens them, more flattens them."
     ),
     "token": "One item of the sequence that a transformer reads: a return, an observation, an action, or one number.",
+    "Trajectory Transformer": (
+        "A transformer that predicts every number of a trajectory as a token, and plans with it (TT)."
+    ),
     "truncated": "Cut off by a time limit, rather than ended by what happened.",
     "uniform bins": "Bins of equal width.",
 }

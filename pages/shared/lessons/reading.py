@@ -40,12 +40,17 @@ def return_to_go(store: Store) -> Told:
         plots.sentence(info),
     )
     tail = info.returns_to_go[-1]
+    whole = number(float(rewards.sum()))
+    about = (
+        ", the episode's whole return," if discount == 1 else f" (the whole return is {whole}; what is far counts less)"
+    )
     notice = (
-        f"The return-to-go starts at the episode's whole return, **{number(float(rewards.sum()))}**, and ends at its "
+        f"The return-to-go starts at **{number(float(info.returns_to_go[0]))}**{about} and ends at its "
         f"last reward, {number(float(tail))}. Nobody knows it while acting; in a recording it is only a sum."
     )
     if discount < 1:
-        notice += f" With γ = {discount:g} it never exceeds {number(float(np.abs(info.returns_to_go).max()))} here."
+        low, high = (number(float(value)) for value in (info.returns_to_go.min(), info.returns_to_go.max()))
+        notice += f" With γ = {discount:g} it stays between {low} and {high} here."
     links = (
         Link(
             "See it for all episodes",
@@ -160,14 +165,15 @@ def prompt(store: Store) -> Told:
             bind="query-params",
         )
         with_return = st.toggle("Return tokens", True, key="prompt.returns", bind="query-params")
-        step = int(st.slider("Steps read", 1, 20, 3, key="prompt.steps", bind="query-params", width=200)) - 1
+        step = int(st.slider("Step of the episode", 1, 20, 3, key="prompt.steps", bind="query-params", width=200)) - 1
     episode = starts[int(str(start).rpartition(" ")[2]) - 1]
     these = asked[asked["episode"] == episode].sort_values("target")
     shown = these.iloc[len(these) // 2]
     left, right = two_columns(340)
     with left:
         st.markdown(
-            f"What the network reads before it answers, in an episode that was asked for {number(shown['target'])}:"
+            "The last steps of what the network reads before it answers, in an episode that was asked for "
+            f"{number(shown['target'])}:"
         )
         _tokens(sweep, data, int(shown["episode_id"]), min(step, int(shown["length"]) - 1), with_return)
     home = os.environ.get("SEQRL_HOME", "")
@@ -202,8 +208,8 @@ def prompt(store: Store) -> Told:
     compared = ""
     if deaf is not None and deaf in error and listening in error:
         compared = (
-            f" Over whole episodes, with return tokens it lands {number(error[listening])} from the request on "
-            f"average; the same network without them, {number(error[deaf])}."
+            f" Over whole episodes, with return tokens the mean return is {number(error[listening])} from the request, "
+            f"averaged over the requests; the same network without them, {number(error[deaf])}."
         )
     notice = (
         f"The same start state, the same weights: changing only the prompt changes the first answer by up to "

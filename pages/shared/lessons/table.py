@@ -107,16 +107,16 @@ LESSONS: tuple[Lesson, ...] = (
     Lesson(
         slug="stitching",
         title="Stitching",
-        question="Can it put short ways together that nobody walked?",
+        question="Can it find short paths where hardly anybody walked one?",
         opening=(
             "Walkers stumbled through this graph at random; every step costs 1. Hardly any walk is short, but together "
-            "they show every edge. Finding a short way from their pieces is called **stitching**."
+            "they show every edge. Finding a short path from their pieces is called **stitching**."
         ),
         draw=worlds.stitching,
         formula=r"G(\tau) = -\,|\tau| \qquad d(s) = 1 + \min_{s' \in N(s)} d(s'), \quad d(\text{goal}) = 0",
         symbols={
             r"|\tau|": "steps of a walk",
-            r"d(s)": "steps of the shortest way from node $s$",
+            r"d(s)": "steps of the shortest path from node $s$",
             r"N(s)": "nodes that $s$ leads to",
         },
         sources=(CHEN, BRANDFONBRENER),
@@ -165,13 +165,14 @@ LESSONS: tuple[Lesson, ...] = (
         question="Does it pay to think before acting?",
         opening=(
             "A Trajectory Transformer predicts everything: actions, what is seen next, rewards. So it can imagine "
-            "several futures, keep the most promising (**beam search**), and begin the best one."
+            "several futures, keep the most promising (**beam search**), and take the first step of the best one."
         ),
         draw=deeper.imagining,
-        formula=r"\text{score} = \sum_{h<H} \gamma^h \hat r_{t+h} + \gamma^H \hat V_{t+H-1}",
+        formula=r"\text{score} = \sum_{h<H} \gamma^h S_h\, \hat r_{t+h} + \gamma^H S_{H-1}\, \hat V_{t+H-1}",
         symbols={
             r"H": "horizon: steps imagined ahead",
             r"\hat r, \hat V": "imagined rewards, and what is expected after them",
+            r"S_h": "how likely the imagined episode has not ended before step $h$",
             r"\gamma": "discount",
         },
         sources=(JANNER,),
@@ -181,9 +182,9 @@ LESSONS: tuple[Lesson, ...] = (
     Lesson(
         slug="path-integral",
         title="The path-integral view",
-        question="Weigh all episodes by how good they were, or ask for good ones?",
+        question="Weight all episodes by how good they were, or ask for good ones?",
         opening=(
-            "Instead of asking for a return one can keep *all* episodes and weigh each by the exponential of its "
+            "Instead of asking for a return one can keep *all* episodes and weight each by the exponential of its "
             "return. A **temperature** says how strongly. Both choose from the same data, and both inherit its luck."
         ),
         draw=deeper.path_integral,
@@ -204,7 +205,8 @@ LESSONS: tuple[Lesson, ...] = (
         question="What has this to do with language models?",
         opening=(
             "A language model continues a text; what it writes depends on the prompt. A Decision Transformer continues "
-            "a sequence of returns, observations and actions; **its prompt is the return**. Nothing else is different."
+            "a sequence of returns, observations and actions; **its prompt is the return**. The network is of the same "
+            "kind; but it writes only the actions, and the world writes the rest."
         ),
         draw=reading.prompt,
         formula=r"(\hat R_1, s_1, a_1,\; \hat R_2, s_2, a_2,\; \dots,\; \hat R_t, s_t, \;?\,)",

@@ -84,7 +84,7 @@ def stitching(store: Store) -> Told:
         chart(
             plots.walk(info, *style()),
             "lesson-graph",
-            "The graph, a walk and the shortest way",
+            "The graph, a walk and the shortest path",
             plots.sentence(info),
             table=lambda: walk_table(info),
         )
@@ -99,10 +99,10 @@ def stitching(store: Store) -> Told:
             {"random walks": taken[known], "search": distances},
             {"random walks": "data", "search": "search"},
         )
-        chart(plots.ways(ways, *style()), "lesson-ways", "Steps against the shortest way", plots.sentence(ways))
+        chart(plots.ways(ways, *style()), "lesson-ways", "Steps against the shortest path", plots.sentence(ways))
     direct = percent(float((taken[known] == starts[known]).mean())) if known.any() else "none"
     told = (
-        f"Only {direct} of {count(len(taken), 'random walk')} happened to take a shortest way, yet together they show "
+        f"Only {direct} of {count(len(taken), 'random walk')} happened to take a shortest path, yet together they show "
         f"every edge: search over those edges needs {number(float(graph.distances[finite].mean()))} steps on average, "
         f"the walks {number(float(taken.mean()))}."
     )
@@ -111,7 +111,7 @@ def stitching(store: Store) -> Told:
         sweep, data = figures(store, "stitching", "stitching")
     except Missing:
         st.info(
-            "No model has been asked on this graph yet; run it yourself below to see whether one finds short ways.",
+            "No model has been asked on this graph yet; run it yourself below to see whether one finds short paths.",
             icon=":material/model_training:",
         )
         return Told(told, tuple(links))
@@ -132,7 +132,7 @@ def stitching(store: Store) -> Told:
 
 
 def _stitched(points: pd.DataFrame, search: float) -> str:
-    """How well a model that was asked for short ways found them, against search; nothing without points."""
+    """How well a model that was asked for short paths found them, against search; nothing without points."""
     if not len(points):
         return ""
     best = points.loc[points["mean"].idxmax()]
@@ -140,7 +140,10 @@ def _stitched(points: pd.DataFrame, search: float) -> str:
     asked = f"{number(float(best['target']))}, {best['decoding']}"
     told = f" Asked for {asked}, the Decision Transformer takes **{number(steps)}**"
     if steps < 1.3 * search:
-        told += " steps: nearly as few as search, though it only ever predicted the next exit of a random walker."
+        told += (
+            " steps: nearly as few as search. It does not add pieces up as search does: it does what walkers did there "
+            "who arrived that soon."
+        )
     else:
         told += " steps: it has read all the pieces, but search puts them together better."
     most = points[points["target"] == points["target"].max()]
@@ -148,7 +151,8 @@ def _stitched(points: pd.DataFrame, search: float) -> str:
     if -float(worst["mean"]) > 1.5 * steps:
         told += (
             f" Asked for {number(float(worst['target']))}, which hardly any start allows, it takes "
-            f"{number(-float(worst['mean']))} steps ({worst['decoding']}): beyond the data it is lost."
+            f"{number(-float(worst['mean']))} steps ({worst['decoding']}): no walk from there ever earned that, so it "
+            "is lost."
         )
     return told
 
