@@ -63,7 +63,7 @@ endef
 $(VENV)/system.stamp: | $(BIN)/pip
 	$(call packages,libegl1 libosmesa6 fonts-dejavu-core,MuJoCo without a screen)
 
-$(VENV)/browser.stamp: | $(BIN)/pip
+$(VENV)/browser.stamp: | $(VENV)/system.stamp
 	$(call packages,chromium,browser tests)
 
 $(VENV)/app.stamp: requirements.txt | $(VENV)/system.stamp

@@ -41,7 +41,7 @@ else:
         }
     )
     # What every page needs stands before the page: a page that has nothing to show ends the run where it is.
-    dress()
+    dress(page.url_path)
     load_library()
     with problems():
         place_choice()  # before anything that asks where jobs run: it is the way out of a choice that cannot be kept

@@ -156,6 +156,13 @@ def points(episodes: pd.DataFrame, *, by: Sequence[str] = _CELL, seed: int = 0) 
     return table.sort_values(by, key=_sort_key).reset_index(drop=True)
 
 
+def as_targets(points: pd.DataFrame) -> pd.DataFrame:
+    """Points whose mean and interval are in the unit of their targets, see `points`."""
+    if "comparable_low" not in points:
+        return points
+    return points.assign(mean=points["comparable"], low=points["comparable_low"], high=points["comparable_high"])
+
+
 _MOST_GROUPS = 12
 
 

@@ -196,7 +196,7 @@ def _returns(store: Store, sweep: SweepRow, episodes: pd.DataFrame, runs: dict[s
             with_interval(row["mean"], row["low"], row["high"]),
             str(int(row["n"])),
         ]
-        for row in points.to_dict("records")
+        for row in calibration.as_targets(points).to_dict("records")
     ]
     goals = _goals(episodes, kinds, names, runs)
     return [

@@ -74,6 +74,13 @@ def test_a_replay_shows_every_step_of_the_recorded_episode(environment):
     assert any((frames[0] != frame).any() for frame in frames[1:])
 
 
+def test_an_episode_that_outlasts_the_limit_of_its_facts_can_be_played_again():
+    record = play(facts_for("CartPole-v1"))  # as of datasets that an earlier version combined
+    shorter = facts_for("CartPole-v1", max_episode_steps=record.length - 2)
+    assert record.terminated
+    assert len(Replay(record, shorter, render_mode=None).observations()) == record.length + 1
+
+
 def test_a_replay_gives_the_observations_that_were_seen():
     facts = facts_for("CartPole-v1")
     record = play(facts)

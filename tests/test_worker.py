@@ -4,6 +4,7 @@ import doctest
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,9 @@ import torch
 from seqrl import jobs
 from seqrl.checkpoints import load_model, load_training_state
 from seqrl.config import (
+    BehaviourSpec,
     DatasetJob,
+    DatasetSpec,
     Origin,
     RenderJob,
     RenderSpec,
@@ -26,6 +29,7 @@ from seqrl.config import (
     TrainJob,
 )
 from seqrl.config.sweeps import dataset_reference
+from seqrl.environments import space_facts
 from seqrl.jobs import LocalBackend
 from seqrl.jobs.backend import WORKER_COMMAND
 from seqrl.policies import SequencePolicy
@@ -35,6 +39,7 @@ from seqrl.store.columns import Columns
 from seqrl.worker import __main__ as worker
 from seqrl.worker import context as worker_context
 from seqrl.worker.context import JobContext
+from seqrl.worker.dataset import run_policies
 from tests.in_process import InProcess, do
 from tests.specs import dataset_spec, run_spec, sweep_spec, train_job
 from tests.waiting import until
@@ -145,7 +150,27 @@ def test_a_run_with_a_discount_is_asked_for_discounted_returns(trained, monkeypa
     plain, discounted = asked[0], asked[-1]
     facts = trained.run("run").facts
     assert plain == facts.returns.maximum
-    assert discounted == pytest.approx((1 - 0.9**facts.max_length) / 0.1)  # a reward of 1 at each of its steps
+    best = (1 - 0.9**facts.max_length) / 0.1  # a reward of 1 at each of its steps
+    assert discounted == pytest.approx(best)
+    shutil.rmtree(trained.columns_folder("tiny"))
+    do(trained, by_run("gone", policy="run:discounted"))
+    assert asked[-1] == pytest.approx(best)
+
+
+def test_a_discounted_behaviour_asks_for_what_the_data_has_where_rewards_are_negative(trained):
+    model = {"discount": 0.5}
+    behaviour = BehaviourSpec(tier="any", share=1.0, policy="random")
+    swings = DatasetSpec(
+        name="swings", environment="Pendulum-v1", episodes=4, behaviours=(behaviour,), max_episode_steps=20
+    )
+    do(trained, DatasetJob(spec=swings))
+    do(trained, train_job("swinger", dataset="swings", steps=1, model=model))
+    maker = run_policies(trained, swings.model_copy(update={"behaviours": (BehaviourSpec(policy="run:swinger"),)}))
+    controller = maker["run:swinger"](space_facts("Pendulum-v1", max_episode_steps=20))
+    controller.reset([0])
+    returns = trained.dataset_returns("swings", 0.5)
+    assert controller._policy.returns_to_go.tolist() == [returns.max()]
+    assert returns.max() > trained.dataset_returns("swings").max()
 
 
 def test_training_keeps_curves_histograms_events_and_a_checkpoint(trained):

@@ -29,6 +29,9 @@ from seqrl.store.database import DISK_FULL, describe
 log = logging.getLogger("seqrl.pages")
 
 _PARCEL = "go"
+_WITHOUT_WIDGETS = "episode_lab"
+"""The page whose address names no widget: what other pages keep under these names is theirs."""
+
 _WHOLE = "page.whole"
 
 Query = Mapping[str, str | Sequence[str]]
@@ -108,7 +111,7 @@ def _parcel(query: Query | None) -> dict[str, str] | None:
     return {_PARCEL: urlencode(query, doseq=True)} if query else None
 
 
-def _unpack() -> None:
+def _unpack(page: str) -> None:
     """Spell out the state that a link of another page carries.
 
     A widget keeps its value when it leaves the screen, and comes back with it where an address names its default.
@@ -117,7 +120,7 @@ def _unpack() -> None:
     if _PARCEL not in st.query_params:
         return
     said = parse_qs(st.query_params[_PARCEL], keep_blank_values=True)
-    for name in said.keys() & set(st.session_state):
+    for name in said.keys() & set(st.session_state) if page != _WITHOUT_WIDGETS else ():
         kept = st.session_state[name]
         if said[name] != [str(value) for value in (kept if isinstance(kept, list) else [kept])]:
             del st.session_state[name]
@@ -130,9 +133,9 @@ def _unpack() -> None:
     st.rerun()
 
 
-def dress() -> None:
-    """Dress the page; read ``?present=1`` and keep it in the address from page to page."""
-    _unpack()
+def dress(page: str) -> None:
+    """Dress the page of this path; read ``?present=1`` and keep it in the address from page to page."""
+    _unpack(page)
     st.html(_PAGE_CSS)
     if "present" in st.query_params:
         st.session_state["presenting"] = st.query_params["present"] == "1"
@@ -242,7 +245,10 @@ def bound(key: str) -> str | None:
 def finite(key: str) -> str:
     """The key of a widget for whole numbers; an infinite one, at which Streamlit fails, leaves the address first."""
     if any(_is_infinite(value) for value in st.query_params.get_all(key)):
-        del st.query_params[key]
+        try:
+            del st.query_params[key]
+        except StreamlitAPIException:  # the way back led here: the widget is bound to it, and leaves it when it goes
+            return f"{key}.finite"
         st.rerun()
     return key
 

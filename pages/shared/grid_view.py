@@ -16,7 +16,7 @@ from pages.shared.plain import plain
 from pages.shared.run_view import clone_query
 from pages.shared.sweep_view import kind_of, measured
 from seqrl import grids, jobs, plots
-from seqrl.config import GridSpec
+from seqrl.config import GridSpec, target_discount
 from seqrl.plots.format import count, enumerate_words, number, with_interval
 from seqrl.store import ACTIVE_STATES, GridRow, RunRow, Store, SweepRow
 
@@ -200,13 +200,13 @@ def _actions(store: Store, grid: GridRow, runs: list[RunRow], most_compared: int
     """What can be done with all runs of a grid."""
     able = [row for row in runs if row.facts.environment and store.has_checkpoint(row.name)]
     with st.container(horizontal=True, vertical_alignment="center"):
-        if able:
+        for discount, names in _comparable(able).items():
             link_to(
                 "pages/rtg_sweep.py",
-                "Ask all of them for returns",
+                "Ask all of them for returns" if len(names) == len(able) else f"Ask those with γ = {discount:g}",
                 ":material/target:",
-                {"ask": [row.name for row in able]},
-                help="One sweep over all runs of the grid; what it measures is compared here.",
+                {"ask": names},
+                help="One sweep over these runs; what it measures is compared here.",
             )
         link_to(
             "pages/train.py",
@@ -225,6 +225,14 @@ def _actions(store: Store, grid: GridRow, runs: list[RunRow], most_compared: int
         st.button(f"Compare {shown} curves", icon=":material/show_chart:", on_click=compare, key="grid.curves")
 
 
+def _comparable(runs: list[RunRow]) -> dict[float, list[str]]:
+    """Discount → the runs whose targets have it: only these can be asked for the same."""
+    found: dict[float, list[str]] = {}
+    for row in runs:
+        found.setdefault(target_discount(row.spec.model), []).append(row.name)
+    return found
+
+
 def more_query(grid: GridRow, run: RunRow) -> dict[str, str | list[str]]:
     """The address of the Train page with a grid filled in.
 
@@ -234,7 +242,7 @@ def more_query(grid: GridRow, run: RunRow) -> dict[str, str | list[str]]:
     """
     base = run.spec.model_copy(update={"seed": grid.spec.seeds[0]})
     query: dict[str, str | list[str]] = {**clone_query(base), "grid": grid.name}
-    query["vary"] = [plots.setting_name(name) for name in grid.spec.settings]
+    query["vary"] = [plots.setting_name(name) for name in grid.spec.settings] or ""
     query["seeds"] = str(len(grid.spec.seeds))
     for axis in grid.spec.axes:
         query[f"values.{axis.setting}"] = ", ".join("null" if v is None else str(v) for v in axis.values)

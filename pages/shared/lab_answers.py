@@ -12,7 +12,7 @@ import streamlit as st
 from pages.shared.charts import chart
 from pages.shared.exports import json_button
 from pages.shared.frame import controls, open_store, presenting, style, two_columns
-from pages.shared.sweep_view import kind_of
+from pages.shared.sweep_view import kind_of, returns_in_data
 from seqrl import plots
 from seqrl.config import AttentionSpec, ResponseSpec
 from seqrl.plots.format import number
@@ -137,15 +137,15 @@ def targets_spec(
     sweep: SweepRow, row: pd.Series, step: int, probe: EpisodeProbe
 ) -> tuple[ResponseSpec, float | None, tuple[float, float] | None]:
     """Requests over the range of the data's returns and a bit beyond, the present one, and the data's range."""
-    returns = probe.facts.returns
+    returns = returns_in_data(open_store().run(str(row["run"])))
+    least, most = float(returns.min()), float(returns.max())
     now = float(probe.history.returns_to_go[step])
-    width = max(returns.maximum - returns.minimum, 1e-9)
-    low, high = min(returns.minimum, 0.0), returns.maximum + 0.1 * width
+    low, high = min(least, 0.0), most + 0.1 * max(most - least, 1e-9)
     if np.isfinite(now):
         low, high = min(low, now), max(high, now)
     values = tuple(float(f"{value:.6g}") for value in np.linspace(low, high, TARGETS))
     spec = ResponseSpec(sweep=sweep.name, episode_id=int(row["episode_id"]), step=step, values=values)
-    known = (min(returns.minimum, 0.0), max(returns.maximum, 0.0))  # near its end every episode has little to come
+    known = (min(least, 0.0), max(most, 0.0))  # near its end every episode has little to come
     return spec, now if np.isfinite(now) else None, known
 
 

@@ -16,7 +16,7 @@ from pages.shared.exports import csv_button, json_button, report_button
 from pages.shared.frame import go_to, open_store, presenting, style
 from pages.shared.jobs import progress, submit
 from pages.shared.names import free_name
-from pages.shared.sweep_view import kind_of
+from pages.shared.sweep_view import kind_of, returns_in_data
 from seqrl import plots
 from seqrl.calibration import points
 from seqrl.config import (
@@ -29,6 +29,7 @@ from seqrl.config import (
     parse_schedule,
     schedule_text,
     takes_target,
+    target_discount,
 )
 from seqrl.plots.format import count, number, with_interval
 from seqrl.store import ACTIVE_STATES, RunRow, SweepRow
@@ -67,11 +68,12 @@ def played_out(sweep: SweepRow, row: pd.Series) -> None:
 
 def worth_trying(sweep: SweepRow, row: pd.Series, run: RunRow, step: int) -> str:
     """Two targets that differ: soon over (where rewards add up), and the most that the data has."""
-    facts = run.facts
-    low, high = facts.returns.minimum, facts.returns.maximum
-    if facts.reward_minimum >= 0:
-        rewards = recorded(sweep, int(row["episode_id"]))["rewards"]
-        low = min(float(np.sum(rewards[:step])) + 0.05 * (high - low), high)
+    returns = returns_in_data(run)
+    low, high = float(returns.min()), float(returns.max())
+    if run.facts.reward_minimum >= 0:
+        rewards = recorded(sweep, int(row["episode_id"]))["rewards"][:step]
+        collected = float(rewards @ target_discount(run.spec.model) ** np.arange(len(rewards)))
+        low = min(collected + 0.05 * (high - low), high)
     return f"{low:.4g}, {high:.4g}" if low < high else f"{high:.4g}"
 
 
@@ -151,10 +153,10 @@ def _targets(sweep: SweepRow, row: pd.Series, run: RunRow, step: int) -> str:
 
 
 def _schedule(run: RunRow) -> str:
-    returns, later = run.facts.returns, max(1, min(100, run.facts.step_limit // 4))
+    returns, later = returns_in_data(run), max(1, min(100, run.facts.step_limit // 4))
     return st.text_input(
         "Schedule (step:target)",
-        f"0:{returns.minimum:.4g}, {later}:{returns.maximum:.4g}",
+        f"0:{returns.min():.4g}, {later}:{returns.max():.4g}",
         key="lab.schedule",
         help="From step 0 the first target, from the next step on the second, and so on; it is compared with the first "
         "target held to the end.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,37 +11,24 @@ import streamlit as st
 from pages.shared import forms
 from pages.shared.jobs import submit
 from pages.shared.names import name_field
-from pages.shared.sweep_view import returns_of_data
+from pages.shared.sweep_view import returns_in_data
 from seqrl.config import (
     PlanningSpec,
     ReturnSweepJob,
     ReturnSweepSpec,
     can_choose,
     check_return_sweep,
-    discounted_bounds,
     offered_decodings,
     sweep_discount,
     takes_target,
-    target_discount,
 )
 from seqrl.plots.format import count
 from seqrl.plots.layout import round_step
 from seqrl.registry import MODELS
-from seqrl.store import NotFound, RunRow, Store
+from seqrl.store import RunRow, Store
 
 TOKEN_SAMPLING = ("actions", "observations", "rewards")
 """Settings of single token kinds, which the command line and the stored spec offer."""
-
-
-def returns_in_data(row: RunRow) -> np.ndarray:
-    """Returns that span those of what a run learned from, discounted as its targets are."""
-    returns, discount = row.facts.returns, target_discount(row.spec.model)
-    if discount == 1:
-        return np.array([returns.minimum, *returns.percentiles.values(), returns.maximum])
-    try:
-        return returns_of_data(os.environ.get("SEQRL_HOME", ""), row.spec.dataset, discount)
-    except NotFound:
-        return np.linspace(*discounted_bounds(row.facts, discount, row.facts.step_limit), 3)
 
 
 def suggested_targets(returns: np.ndarray) -> str:

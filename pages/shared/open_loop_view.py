@@ -11,7 +11,7 @@ from pages.shared import forms
 from pages.shared.jobs import submit
 from seqrl.config import OpenLoopJob, OpenLoopSpec, evaluation_name
 from seqrl.config.imports import SPLITS
-from seqrl.store import DatasetRow, JobRow, RunRow, Store
+from seqrl.store import DatasetRow, JobRow, NotFound, RunRow, Store
 
 _PARTS = {"spec", "episodes", "steps", "measure", "overall", "baseline", "by_context", "by_timestep"}
 
@@ -36,11 +36,18 @@ def evaluations(store: Store) -> dict[str, dict[str, dict[str, Any]]]:
 def _split(store: Store, spec: OpenLoopSpec, result: dict[str, Any]) -> str:
     """What the episodes were to the run. Earlier versions kept ``held_out``, and said it of other data as well."""
     if "held_out" in result:
-        own = any((run.name, run.spec.dataset) == (spec.run, spec.dataset) for run in store.runs())
-        return "training" if not result["held_out"] else "validation" if own else "other"
+        return "training" if not result["held_out"] else "validation" if _own(store, spec) else "other"
     if result.get("split") not in list(SPLITS):
         raise ValueError("it does not say what the episodes were to the run")
     return str(result["split"])
+
+
+def _own(store: Store, spec: OpenLoopSpec) -> bool:
+    """Whether the episodes are of the dataset that the run learned from."""
+    try:
+        return store.run(spec.run).spec.dataset == spec.dataset
+    except (NotFound, ValueError):
+        return False
 
 
 def no_sweep(dataset: DatasetRow | None) -> None:

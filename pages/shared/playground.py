@@ -14,7 +14,7 @@ from pages.shared.episode_view import outcome, recorded
 from pages.shared.frame import open_store, presenting, problems, theme
 from pages.shared.jobs import drawing, progress, submit
 from pages.shared.names import free_name
-from pages.shared.sweep_view import drawn_among, film, kind_of, measured, most_typical, typical_of
+from pages.shared.sweep_view import drawn_among, film, kind_of, measured, most_typical, returns_in_data, typical_of
 from pages.shared.videos import collected, video_url
 from seqrl.calibration import by_typicality
 from seqrl.config import (
@@ -160,8 +160,8 @@ def _draw_missing(missing: list[Played], key: str) -> None:
 def _slider(sweep: SweepRow, run: str, entries: list[Played], shown: list[Played], key: str) -> None:
     store = open_store()
     targets = [entry.target for entry in shown]
-    returns = store.run(run).facts.returns
-    low, high, step = _range(min(*targets, returns.minimum), max(*targets, returns.maximum))
+    returns = returns_in_data(store.run(run))
+    low, high, step = _range(min(*targets, float(returns.min())), max(*targets, float(returns.max())))
     start = _linked(low, high, targets[len(targets) // 2])
     asked = float((st.session_state.get(key) or {}).get("asked", start))
     data = {

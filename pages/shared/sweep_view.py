@@ -14,7 +14,7 @@ import streamlit as st
 
 from pages.shared.frame import open_store
 from seqrl.calibration import MOST_TYPICAL, by_typicality, summarise
-from seqrl.config import sweep_discount
+from seqrl.config import discounted_bounds, sweep_discount, target_discount
 from seqrl.plots.format import count, number, with_interval
 from seqrl.registry import MODELS, environment_row
 from seqrl.store import ACTIVE_STATES, NotFound, RunRow, Store, SweepRow
@@ -84,6 +84,17 @@ def dataset_returns(store: Store, sweep: SweepRow) -> np.ndarray:
 def returns_of_data(home: str, dataset: str, discount: float) -> np.ndarray:
     """What `seqrl.store.Store.dataset_returns` says; the episodes of a dataset never change."""
     return open_store().dataset_returns(dataset, discount)
+
+
+def returns_in_data(row: RunRow) -> np.ndarray:
+    """Returns that span those of what a run learned from, discounted as its targets are."""
+    returns, discount = row.facts.returns, target_discount(row.spec.model)
+    if discount == 1:
+        return np.array([returns.minimum, *returns.percentiles.values(), returns.maximum])
+    try:
+        return returns_of_data(os.environ.get("SEQRL_HOME", ""), row.spec.dataset, discount)
+    except NotFound:
+        return np.linspace(*discounted_bounds(row.facts, discount, row.facts.step_limit), 3)
 
 
 def normalisation(store: Store, sweep: SweepRow) -> tuple[tuple[float, float], str] | None:
@@ -199,11 +210,17 @@ def filmed(sweep: SweepRow, data: Measured) -> dict[float, int]:
 
 
 def on_average(cell: Mapping[str, Any] | pd.Series) -> str:
-    """What the episodes of a point got, in words; a single one has no interval."""
+    """What the episodes of a point got, in words and in the unit of the target; a single one has no interval."""
+    discounted = "comparable_low" in cell
+    mean, low, high = (cell[_AS_TARGETS[name] if discounted else name] for name in ("mean", "low", "high"))
+    unit = " of discounted reward" if discounted else ""
     if cell["n"] < 2:
-        return f"It got **{number(cell['mean'])}** in its only episode"
-    got = with_interval(cell["mean"], cell["low"], cell["high"])
-    return f"It got **{got}** on average over {count(int(cell['n']), 'episode')} (95% interval)"
+        return f"It got **{number(mean)}**{unit} in its only episode"
+    got = with_interval(mean, low, high)
+    return f"It got **{got}**{unit} on average over {count(int(cell['n']), 'episode')} (95% interval)"
+
+
+_AS_TARGETS = {"mean": "comparable", "low": "comparable_low", "high": "comparable_high"}
 
 
 def no_point(sweep: SweepRow, soon: str) -> None:

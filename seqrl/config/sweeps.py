@@ -183,12 +183,6 @@ def discounted_bounds(facts: DatasetFacts, discount: float, steps: int) -> tuple
     return min(facts.reward_minimum * weight, 0.0), max(facts.reward_maximum * weight, 0.0)
 
 
-def best_return(facts: DatasetFacts, discount: float) -> float:
-    """The best return of the data as a run was taught to count it; with a discount below 1 it is an upper bound."""
-    best = facts.returns.maximum
-    return best if discount == 1 else min(best, discounted_bounds(facts, discount, facts.max_length)[1])
-
-
 DATASET_PREFIX = "dataset:"
 """``dataset:NAME`` where a sweep is named otherwise: the episode was recorded in that dataset."""
 

@@ -47,7 +47,7 @@ class Replay:
         self.env = make_environment(
             facts.environment,
             facts.environment_kwargs,
-            max_episode_steps=record.length if record.truncated else facts.step_limit,
+            max_episode_steps=record.length if record.truncated else max(facts.step_limit, record.length + 1),
             render_mode=render_mode,
         )
         self.fps = float(self.env.metadata.get("render_fps") or 30)

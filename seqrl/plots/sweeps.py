@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from seqrl.calibration import comparable
+from seqrl.calibration import as_targets, comparable
 from seqrl.plots.format import enumerate_words, number
 from seqrl.plots.layout import finite_range, round_step
 from seqrl.plots.sentences import sentence
@@ -105,7 +105,7 @@ def rtg_sweep_info(
     """
     scale, unit = _scale(reference_returns)
     if "comparable_low" in points:
-        points, unit = _as_targets(points), "discounted reward"
+        points, unit = as_targets(points), "discounted reward"
     kinds = kinds or {}
     runs = list(dict.fromkeys(points["run"])) if len(points) else []
     names = _names(runs, kinds, labels or {})
@@ -144,11 +144,6 @@ def _scale(reference_returns: tuple[float, float] | None) -> tuple[Callable[[Any
     if expert == random:
         raise ValueError(f"the random and the expert return are both {random:g}; a normalised score needs two")
     return (lambda values: 100 * (values - random) / (expert - random)), "normalised score"
-
-
-def _as_targets(points: pd.DataFrame) -> pd.DataFrame:
-    """Points whose mean and interval are in the unit of their targets."""
-    return points.assign(mean=points["comparable"], low=points["comparable_low"], high=points["comparable_high"])
 
 
 def _names(runs: Sequence[str], kinds: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, str]:

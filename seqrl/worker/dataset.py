@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqrl.config import DatasetSpec, best_return
+from seqrl.config import DatasetFacts, DatasetSpec, discounted_bounds
 from seqrl.config.policies import POLICY_PREFIX, RUN_PREFIX
 from seqrl.datasets import BuildStopped, build
 from seqrl.environments import EnvironmentFacts
 from seqrl.environments.behaviours import MakeController
 from seqrl.environments.snapshots import SnapshotController, load_snapshot
-from seqrl.store import Store
+from seqrl.store import NotFound, Store
 from seqrl.store.columns import Columns
 from seqrl.worker.context import JobContext, Stopped
 from seqrl.worker.shards import play
@@ -77,14 +77,23 @@ class _Maker:
             raise ValueError(
                 f"max_episode_steps is {limit} but the run {self._name} knows {known} timesteps; choose at most {known}"
             )
-        return RunController(model, spec.model, trained_on)
+        return RunController(model, spec.model, trained_on, self._best_return(spec.dataset, trained_on, model.discount))
+
+    def _best_return(self, dataset: str, facts: DatasetFacts, discount: float) -> float:
+        """Of the data's episodes, as the run counts returns; where they are gone, what rewards could add up to."""
+        if discount == 1:
+            return facts.returns.maximum
+        try:
+            return float(self._store.dataset_returns(dataset, discount).max())
+        except NotFound:
+            return discounted_bounds(facts, discount, facts.max_length)[1]
 
 
 class RunController:
     """A trained run as a behaviour: sampled, and asked for the best return that its data holds."""
 
-    def __init__(self, model: Any, spec: Any, facts: Any) -> None:
-        self._model, self._spec, self._facts = model, spec, facts
+    def __init__(self, model: Any, spec: Any, facts: DatasetFacts, target: float) -> None:
+        self._model, self._spec, self._facts, self._target = model, spec, facts, target
         self._policy: SequencePolicy | None = None
 
     def reset(self, seeds: Sequence[int]) -> None:
@@ -97,7 +106,7 @@ class RunController:
             self._spec,
             self._facts,
             seeds=list(seeds),
-            targets=np.full(count, best_return(self._facts, self._model.discount)),
+            targets=np.full(count, self._target),
             sampled=np.ones(count, dtype=bool),
         )
 

@@ -121,6 +121,15 @@ def test_a_link_shows_what_it_says_whatever_was_left_there(home):
     assert app.multiselect(key="ask").value == ["dt-later"]
 
 
+def test_a_link_into_the_lab_leaves_the_sweep_that_was_looked_at(home):
+    store = fill(home)
+    other = store.sweep(SWEEP).spec.model_copy(update={"name": "later"})
+    store.add_sweep(other)
+    app = open_page("rtg_sweep", sweep=SWEEP)
+    go_on(app, "episode_lab", urlencode({"go": urlencode({"sweep": "later", "episode": "0"})}))
+    assert go_on(app, "rtg_sweep").selectbox(key="sweep").value == SWEEP
+
+
 def test_a_clone_takes_nothing_from_a_form_that_was_left(home):
     fill(home)
     left = {"custom.dt.max_timestep": "700", "vary": "learning rate", "seeds": "2"}
@@ -416,6 +425,9 @@ def test_an_infinite_number_of_the_address_is_left_out(page, query, key, value, 
     app = open_page(page, **query)
     assert not app.error and app.number_input(key=key).value == value
     assert key not in app.query_params
+    app.query_params[key] = "inf"  # as the browser's way back does
+    app.run()
+    assert not app.error and not app.exception
 
 
 def test_models_without_an_environment_are_sent_to_the_records(home):

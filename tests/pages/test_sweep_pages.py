@@ -2,13 +2,15 @@
 
 import dataclasses
 
+import pandas as pd
 import pytest
 from in_app import open_page
 from small_store import BEAMS, DATASET, PLANNER, SWEEP, add_planner, add_run, fill
 from streamlit.errors import StreamlitAPIException
 
-from pages.shared.sweep_view import film, on_average, typical
+from pages.shared.sweep_view import film, on_average, returns_in_data, typical
 from seqrl import jobs, plots
+from seqrl.calibration import points
 from seqrl.config import (
     BeamSweepJob,
     BeamSweepSpec,
@@ -69,6 +71,21 @@ def test_the_form_for_a_discounted_run_suggests_discounted_targets(home, columns
     assert targets.label == "Targets (reward, discounted by 0.9 a step)"
     assert 0 <= min(parse_numbers(targets.value)) < max(parse_numbers(targets.value)) <= 10  # 1 / (1 - 0.9)
     assert not app.button(key="sweep.submit").disabled
+
+
+def test_what_a_point_got_is_in_the_unit_of_its_target():
+    episodes = pd.DataFrame(
+        {"run": "dt", "decoding": "sampled", "target": 8.0, "achieved_return": [180.0, 190.0], "discounted_return": 9.0}
+    )
+    assert on_average(points(episodes).iloc[0]) == (
+        "It got **9 (9 … 9)** of discounted reward on average over 2 episodes (95% interval)"
+    )
+
+
+def test_ranges_of_a_discounted_run_are_discounted(home):
+    store = fill(home)
+    add_run(store, "dt-less", DecisionTransformerSpec(discount=0.9), store.dataset(DATASET).facts)
+    assert 0 < returns_in_data(store.run("dt-less")).max() <= 10 < returns_in_data(store.run("dt-poles")).max()
 
 
 def test_a_sweep_form_refuses_targets_that_are_no_numbers(home):
