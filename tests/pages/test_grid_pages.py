@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from in_app import go_on, open_page
+from in_app import go_on, open_page, press_link
 from small_store import DATASET, fill, play
 
 from pages.shared.grid_view import more_query
@@ -19,10 +19,10 @@ def waiting(monkeypatch):
     monkeypatch.setattr(jobs.LocalBackend, "start", Nowhere.start)
 
 
-def add_grid(store, values=(1, 5), seeds=(0, 1), finished=True, name="ctx"):
+def add_grid(store, values=(1, 5), seeds=(0, 1), finished=True, name="ctx", setting="model.context_length"):
     """A grid whose runs are done, without training anything."""
     base = RunSpec(name=name, dataset=DATASET, model={"kind": "dt"}, training=TrainingSpec(steps=400))
-    spec = GridSpec.of(base, {"model.context_length": values, "training.schedule": ("cosine", "constant")}, seeds)
+    spec = GridSpec.of(base, {setting: values, "training.schedule": ("cosine", "constant")}, seeds)
     submitted = grids.submit(store, spec, Nowhere())
     for place, run in enumerate(store.grid_runs(name) if finished else ()):
         store.transition(run.job_id, ["queued"], "succeeded")
@@ -54,6 +54,17 @@ def test_a_link_opens_the_grid_with_its_means_and_intervals(home, waiting):
     assert "8 runs, all done" in said(app) and "From 2 seeds they come out narrower" in said(app)
     assert "they differ in 2 settings" in said(app)
     app.selectbox(key="grid.by").set_value("schedule").run()
+    assert not app.error
+
+
+def test_runs_of_a_grid_are_asked_together_where_their_targets_mean_the_same(home, waiting):
+    store = fill(home)
+    add_grid(store, values=(0.5, 1.0), seeds=(0,), setting="model.discount")
+    app = open_page("runs", grid="ctx")
+    asked = {link.value for link in app.page_link if link.value.startswith("Ask")}
+    assert asked == {"Ask those with γ = 0.5", "Ask those with γ = 1"}
+    press_link(app, "Ask those with γ = 0.5")
+    assert len(app.multiselect(key="ask").value) == 2
     assert not app.error
 
 
