@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from seqrl.units import comparable
+
 RESAMPLES = 2000
 _CELL = ("run", "decoding", "target")
 _LARGEST_TABLE = 4_000_000
@@ -156,13 +158,6 @@ def points(episodes: pd.DataFrame, *, by: Sequence[str] = _CELL, seed: int = 0) 
     return table.sort_values(by, key=_sort_key).reset_index(drop=True)
 
 
-def as_targets(points: pd.DataFrame) -> pd.DataFrame:
-    """Points whose mean and interval are in the unit of their targets, see `points`."""
-    if "comparable_low" not in points:
-        return points
-    return points.assign(mean=points["comparable"], low=points["comparable_low"], high=points["comparable_high"])
-
-
 _MOST_GROUPS = 12
 
 
@@ -208,14 +203,6 @@ def success(episodes: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 def _sort_key(column: pd.Series) -> pd.Series:
     """Numbers by size, words in order of first appearance."""
     return column if pd.api.types.is_numeric_dtype(column) else pd.Series(pd.factorize(column)[0], column.index)
-
-
-def comparable(episodes: pd.DataFrame) -> pd.Series:
-    """Achieved return in the unit of the target: discounted where the run's targets are."""
-    achieved = episodes["achieved_return"].astype(float)
-    if "discounted_return" not in episodes:
-        return achieved
-    return episodes["discounted_return"].astype(float).fillna(achieved)
 
 
 def _fill_intervals(rows: list[dict[str, Any]], samples: list[np.ndarray], seed: int, prefix: str = "") -> None:

@@ -20,6 +20,7 @@ from seqrl.config import BeamSweepSpec, ScheduleSweepSpec, schedule_text, sweep_
 from seqrl.plots.format import count, number, with_interval
 from seqrl.registry import MODELS, environment_row
 from seqrl.store import NotFound, RunRow, Store, SweepRow
+from seqrl.units import as_targets
 
 if TYPE_CHECKING:
     import numpy as np
@@ -196,7 +197,7 @@ def _returns(store: Store, sweep: SweepRow, episodes: pd.DataFrame, runs: dict[s
             with_interval(row["mean"], row["low"], row["high"]),
             str(int(row["n"])),
         ]
-        for row in calibration.as_targets(points).to_dict("records")
+        for row in as_targets(points).to_dict("records")
     ]
     goals = _goals(episodes, kinds, names, runs)
     return [

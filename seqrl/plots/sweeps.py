@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from seqrl.calibration import as_targets, comparable
 from seqrl.plots.format import enumerate_words, number
 from seqrl.plots.layout import finite_range, round_step
 from seqrl.plots.sentences import sentence
+from seqrl.units import as_targets, comparable
 
 _DENSITY_BINS = 40
 _FAMILY_NAMES = {"dt": "DT", "tt": "TT", "bc": "BC", "%bc": "%BC", "rvs": "RvS"}

@@ -112,7 +112,7 @@ def test_an_episode_nobody_asked_for_is_drawn_only_on_request(home):
         ("episode_lab", SWEEP, EPISODE, {"sweep": SWEEP, "episode": str(EPISODE)}),
         ("rtg_sweep", SWEEP, EPISODE, {"point": f"{DT} · sampled · 40", "episode": str(EPISODE)}),
         ("beam_planning", BEAMS, 3, {"beam.episode": "3"}),
-        ("datasets", dataset_reference(DATASET), 3, {"view": "Episodes", "episode": "3"}),
+        ("datasets", dataset_reference(DATASET), 3, {"view": "Episodes", "data.episode": "3"}),
     ],
 )
 def test_a_film_whose_drawing_was_stopped_is_drawn_again_on_request(page, source, episode, query, home, monkeypatch):
