@@ -31,7 +31,8 @@ def visit(page, server, path):
 
 
 def fill_number(page, label, value):
-    """Type a number and leave the field, once one that the page drew before is gone."""
+    """Type a number and leave the field, once the page is drawn: a field that is just drawn anew forgets it."""
+    at_rest(page)
     field = page.get_by_label(label, exact=True)
     expect(field).to_have_count(1)
     field.fill(str(value))
