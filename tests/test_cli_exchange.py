@@ -1,5 +1,6 @@
 """Datasets and models in and out, as the command line does it; refusals are one sentence and leave nothing."""
 
+import errno
 import json
 
 import pyarrow as pa
@@ -64,16 +65,36 @@ def test_the_file_that_a_page_offers_of_a_run_comes_in_again(run, imported, home
     assert run("train", "--dataset", "d", "--name", "r", *SMALL)[0] == 0
     assert run("train", "--dataset", "d", "--model", "bc", "--name", "b", *SMALL)[0] == 0
     store = Store(home)
+    (store.run_folder("left") / "checkpoint").mkdir(parents=True)
     for form in ("zip", "hf"):
         jobs.submit(store, RunExportJob(spec=RunExportSpec(name="r", format=form)), InProcess())
         path = store.run_export_path("r", form)
         assert run("run", "import", path, "--format", form, "--name", f"again-{form}", "--env", "none")[0] == 0
+        code, _, sentence = run("run", "import", path, "--format", form, "--name", "left", "--env", "none")
+        assert code == 1 and "runs/left in SEQRL_HOME holds results" in sentence and not store.has_run("left")
         weights = [load_model(store.run_folder(name))[0].state_dict() for name in ("r", f"again-{form}")]
         assert all(torch.allclose(weights[1][name], tensor, atol=1e-6) for name, tensor in weights[0].items())
     refused = jobs.submit(store, RunExportJob(spec=RunExportSpec(name="b", format="hf")), InProcess())
     assert "only a Decision Transformer can be exported" in store.job(refused.id).error
     with pytest.raises(ValueError, match="no run named nobody"):
         jobs.submit(store, RunExportJob(spec=RunExportSpec(name="nobody")), InProcess())
+
+
+def test_an_import_that_a_full_disk_ends_leaves_its_name_free(run, imported, home, monkeypatch):
+    assert run("train", "--dataset", "d", "--name", "r", *SMALL)[0] == 0
+    store = Store(home)
+    jobs.submit(store, RunExportJob(spec=RunExportSpec(name="r")), InProcess())
+    path = store.run_export_path("r", "zip")
+    arguments = ["run", "import", path, "--format", "zip", "--name", "again", "--env", "none"]
+    with monkeypatch.context() as disk:
+        disk.setattr(Store, "set_run_progress", full)
+        assert run(*arguments)[0] == 1 and not store.has_run("again")
+    assert run(*arguments)[0] == 0
+
+
+def full(*_, **__):
+    """As a disk without room answers."""
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_refused_file_leaves_nothing_and_its_name_free(run, home, tmp_path):

@@ -359,6 +359,23 @@ def test_a_dataset_that_was_exchanged_is_not_trained_on(tiny):
     assert "the dataset tiny is not the one that run was submitted for" in tiny.job(job_id).error
 
 
+def test_weights_of_other_settings_are_not_trained_on(trained):
+    """Of a run that an older database does not know, for example."""
+    with trained.database.transaction() as connection:
+        connection.execute("DELETE FROM runs WHERE name = 'run'")
+    anew = train_job("run", steps=30, model={"context_length": 4})
+    with pytest.raises(ValueError, match="runs/run in SEQRL_HOME holds results of a run that the database"):
+        jobs.submit(trained, anew, InProcess())
+    before = load_training_state(trained.run_folder("run")).step
+    job_id = trained.add_job(anew, "run")
+    with trained.database.transaction() as connection:  # as a version stored it that did not look
+        values = ("run", anew.spec.to_json(), trained.dataset("tiny").facts.to_json(), 0.0, job_id)
+        connection.execute("INSERT INTO runs (name, spec, facts, created, job_id) VALUES (?, ?, ?, ?, ?)", values)
+    jobs.advance(trained, InProcess())
+    assert "the folder of run was trained with another model and training" in trained.job(job_id).error
+    assert load_training_state(trained.run_folder("run")).step == before
+
+
 def test_every_kind_of_job_has_its_module():
     from importlib import import_module
     from typing import get_args

@@ -15,14 +15,14 @@ _USED = "names.used"
 
 
 def free_name(store: Store, wish: str) -> str:
-    """The wish, with the first number behind it that no dataset, run or sweep has yet."""
+    """The wish, with the first number behind it that no dataset, run or sweep has, nor results without a row."""
     wish = re.sub(r"[^A-Za-z0-9._-]+", "-", wish).strip("-.")[:56] or "new"
     taken = {row.name for archived in (False, True) for row in store.datasets(archived)}
     taken |= {row.name for archived in (False, True) for row in store.runs(archived)}
     taken |= {row.name for archived in (False, True) for row in store.sweeps(archived)}
-    if wish not in taken:
-        return wish
-    return next(name for number in itertools.count(2) if (name := f"{wish}-{number}") not in taken)
+    names = itertools.chain([wish], (f"{wish}-{number}" for number in itertools.count(2)))
+    free = (name for name in names if name not in taken)
+    return next(name for name in free if not (store.has_results("runs", name) or store.has_results("sweeps", name)))
 
 
 def name_field(place: DeltaGenerator, label: str, wish: str, key: str, help: str | None = None) -> str:

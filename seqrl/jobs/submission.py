@@ -144,6 +144,7 @@ def _create_imported_run(store: Store, job: Any, job_id: int) -> None:
     store.check_writable(job.spec.name)
     if store.has_run(job.spec.name):
         raise ValueError(f"a run named {job.spec.name} exists already; choose another name")
+    store.refuse_results("runs", job.spec.name)
     if job.spec.dataset is not None:
         usable_dataset(store, job.spec.dataset)
     if not Path(job.spec.path).expanduser().exists():

@@ -21,6 +21,8 @@ from seqrl.store.database import Database
 Row = TypeVar("Row")
 DATABASE_NAME = "seqrl.db"
 _FOLDERS = ("minari", "columns", "runs", "sweeps", "media", "jobs")
+_RESULTS = {"runs": ("checkpoint",), "sweeps": ("parts", "steps", "episodes.parquet", "precisions.json")}
+"""Folder → what lies in a run's or sweep's own folder that its job goes on from."""
 PACKAGED_BUNDLE = Path(__file__).parents[1] / "demo"
 _REMEDY = "choose another SEQRL_HOME"
 
@@ -163,9 +165,32 @@ class StoreBase:
         return self.home / "jobs" / str(int(job_id))
 
     def free_name(self, table: Literal["datasets", "runs", "sweeps", "grids"], base: str) -> str:
-        """The first free name of ``BASE-1``, ``BASE-2``, ...; archived ones are taken too."""
+        """The first free name of ``BASE-1``, ``BASE-2``, ...; archived ones and those with results are taken too."""
         taken = {row["name"] for row in self.database.rows(f"SELECT name FROM {table}")}  # noqa: S608 - a literal
-        return next(name for i in itertools.count(1) if (name := f"{base[:56]}-{i}") not in taken)
+        names = (name for i in itertools.count(1) if (name := f"{base[:56]}-{i}") not in taken)
+        return next(name for name in names if not self._leads_to_results(table, name))
+
+    def has_results(self, kind: Literal["runs", "sweeps"], name: str) -> bool:
+        """Whether something lies in the folder of a run or sweep that its job would go on from, row or no row."""
+        return any(os.path.lexists(self.home / kind / name / part) for part in _RESULTS[kind])
+
+    def refuse_results(self, kind: Literal["runs", "sweeps"], name: str) -> None:
+        """Refuse a name for a new run or sweep whose folder holds what an older one of that name has left.
+
+        Raises:
+            ValueError: if the folder holds results.
+        """
+        if self.has_results(kind, name):
+            raise ValueError(
+                f"{kind}/{name} in SEQRL_HOME holds results of a {kind[:-1]} that the database does not know; "
+                "choose another name or move that folder away"
+            )
+
+    def _leads_to_results(self, table: Literal["datasets", "runs", "sweeps", "grids"], name: str) -> bool:
+        if table == "grids":  # its runs are named after it
+            runs = (folder.name for folder in (self.home / "runs").glob("*"))
+            return any(run.startswith(f"{name}-") and self.has_results("runs", run) for run in runs)
+        return table != "datasets" and self.has_results(table, name)
 
     def _folder(self, kind: str, name: str) -> Path:
         check_name(name)

@@ -32,7 +32,7 @@ class RunTable(StoreBase):
         """Take a name for a run.
 
         Raises:
-            ValueError: if the name is taken, malformed or read-only.
+            ValueError: if the name is taken, malformed or read-only, or its folder holds an older run's checkpoint.
         """
         self.check_writable(spec.name)
         values = (spec.name, spec.to_json(), facts.to_json(), self.now(), job_id)
@@ -41,6 +41,7 @@ class RunTable(StoreBase):
                 connection.execute(
                     "INSERT INTO runs (name, spec, facts, created, job_id) VALUES (?, ?, ?, ?, ?)", values
                 )
+                self.refuse_results("runs", spec.name)
         except sqlite3.IntegrityError:
             raise ValueError(f"a run named {spec.name} exists already; choose another name") from None
         folder = self.run_folder(spec.name)

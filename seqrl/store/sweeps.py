@@ -46,7 +46,7 @@ class SweepTable(RunTable):
             job_id: the job that measures it.
 
         Raises:
-            ValueError: if the name is taken, malformed or read-only.
+            ValueError: if the name is taken, malformed or read-only, or its folder holds an older sweep's episodes.
         """
         self.check_writable(spec.name)
         values = (spec.name, kind, spec.to_json(), self.now(), job_id)
@@ -55,6 +55,7 @@ class SweepTable(RunTable):
                 connection.execute(
                     "INSERT INTO sweeps (name, kind, spec, created, job_id) VALUES (?, ?, ?, ?, ?)", values
                 )
+                self.refuse_results("sweeps", spec.name)
         except sqlite3.IntegrityError:
             raise ValueError(f"a sweep named {spec.name} exists already; choose another name") from None
         folder = self.sweep_folder(spec.name)

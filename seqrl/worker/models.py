@@ -10,8 +10,10 @@ from seqrl.checkpoints import load_model
 from seqrl.config import OpenLoopSpec, RunExportSpec, RunImportSpec
 from seqrl.datasets import BuildStopped, ensure_columns
 from seqrl.datasets.importing import limited, size_of
-from seqrl.huggingface import export_archive, export_huggingface, import_run
+from seqrl.huggingface import ImportedRun, export_archive, export_huggingface, import_run
 from seqrl.open_loop import evaluate
+from seqrl.store import Store
+from seqrl.store.runs import CHECKPOINT
 from seqrl.worker.context import JobContext, Stopped
 from seqrl.worker.imports import scratch_folder
 
@@ -25,12 +27,21 @@ def import_model(context: JobContext, spec: RunImportSpec) -> None:
             imported = import_run(spec, facts, scratch)
         with store.database.transaction():  # the row and the checkpoint appear together
             store.add_run(imported.spec, imported.facts, context.job.id)
-            imported.save(store.run_folder(spec.name))
-            store.set_run_progress(spec.name, 1, None)
+            _save(store, imported)
         context.log(f"{sum(tensor.numel() for tensor in imported.weights.values()):,} weights")
     finally:
         if spec.remove_after:
             store.remove_upload(path)
+
+
+def _save(store: Store, imported: ImportedRun) -> None:
+    folder = store.run_folder(imported.spec.name)
+    try:
+        imported.save(folder)
+        store.set_run_progress(imported.spec.name, 1, None)
+    except BaseException:  # the row goes, and weights without one would keep the name from being used again
+        shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
+        raise
 
 
 def export_model(context: JobContext, spec: RunExportSpec) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from seqrl.checkpoints import NoCheckpoint, TrainingState, load_training_state, save_checkpoint
+from seqrl.checkpoints import NoCheckpoint, TrainingState, load_training_state, read_about, save_checkpoint
 from seqrl.config import RunSpec
 from seqrl.jobs.choice import fans_out
 from seqrl.jobs.ray_cluster import MOST_RETRIES
@@ -81,13 +81,29 @@ def _columns(context: JobContext, spec: RunSpec) -> Columns:
 
 
 def _resume(context: JobContext, spec: RunSpec) -> TrainingState | None:
-    """The state of the last checkpoint, with every later metric forgotten; None to start afresh."""
+    """The state of the last checkpoint, with every later metric forgotten; None to start afresh.
+
+    Raises:
+        ValueError: if the checkpoint is one of other settings, which a run of the same name has left.
+    """
+    folder = context.store.run_folder(spec.name)
     try:
-        state = load_training_state(context.store.run_folder(spec.name))
+        _refuse_other_settings(spec, RunSpec.model_validate(read_about(folder)["spec"]))
+        state = load_training_state(folder)
     except NoCheckpoint:
         state = None
     context.store.truncate_metrics(spec.name, state.step if state else -1)
     return state
+
+
+def _refuse_other_settings(spec: RunSpec, saved: RunSpec) -> None:
+    asked, found = (settings.model_dump(mode="json") for settings in (spec, saved))
+    differing = [name for name in asked if asked[name] != found[name]]
+    if differing:
+        raise ValueError(
+            f"the checkpoint in the folder of {spec.name} was trained with another {' and '.join(differing)}, so it "
+            "is not gone on from; train under another name"
+        )
 
 
 class _Recorder:

@@ -51,3 +51,9 @@ def test_after_a_start_the_next_free_name_is_proposed(app, home):
     assert said(app.run()) == "mine"  # it is typed again on purpose: the refusal says that it is taken
     app.button[0].click().run()
     assert said(app) == "walk"
+
+
+@pytest.mark.parametrize("left", ["runs/walk/checkpoint", "sweeps/walk/parts"])
+def test_a_name_whose_folder_holds_results_is_not_proposed(app, home, left):
+    (home / left).mkdir(parents=True)
+    assert said(app.run()) == "walk-2"

@@ -79,6 +79,8 @@ def test_its_runs_act_as_they_did_and_go_on(old):
     old.database.connection.execute("UPDATE runs SET spec = ? WHERE name = 'old-dt'", (spec.to_json(),))
     values = job.job.model_copy(update={"spec": spec}).to_json()
     old.database.connection.execute("UPDATE jobs SET state = 'interrupted', spec = ? WHERE id = ?", (values, job.id))
+    about = old.run_folder("old-dt") / "checkpoint" / "spec.json"
+    about.write_text(about.read_text().replace('"steps": 10', '"steps": 15'))
     row = jobs.resume(old, job.id, InProcess())
     assert row.state == "succeeded", row.error
     assert [row.step for row in old.metric_rows("old-dt")] == [5, 10, 15]

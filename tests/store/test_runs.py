@@ -25,6 +25,23 @@ def test_a_run_comes_back_as_it_was(with_run):
         with_run.run("on")
 
 
+def test_a_checkpoint_without_a_row_is_not_taken_over(tiny):
+    facts = tiny.dataset("tiny").facts
+    (tiny.run_folder("dt-1") / "checkpoint").mkdir(parents=True)
+    with pytest.raises(ValueError, match="^runs/dt-1 in SEQRL_HOME holds results of a run that .* move that folder"):
+        tiny.add_run(run_spec("dt-1"), facts)
+    assert not tiny.has_run("dt-1")
+    assert tiny.free_name("runs", "dt") == "dt-2"
+    assert tiny.free_name("sweeps", "dt") == tiny.free_name("grids", "dt") == "dt-1"
+    (tiny.run_folder("dt-1-seed0") / "checkpoint").mkdir(parents=True)
+    assert tiny.free_name("grids", "dt") == "dt-2"
+    bare = tiny.run_folder("dt-2")  # as a grid that was not queued leaves it
+    bare.mkdir()
+    (bare / "spec.json").write_text("{}")
+    tiny.add_run(run_spec("dt-2"), facts)
+    assert tiny.run("dt-2").spec == run_spec("dt-2")
+
+
 def test_metrics_of_one_step_join(with_run):
     with_run.add_metrics("one", [MetricRow(5, 0.5, {"loss": 2.0}), MetricRow(10, 1.0, {"loss": 1.0})])
     with_run.add_metrics("one", [MetricRow(10, 1.5, {"validation_loss": 3.0, "odd": math.nan})])

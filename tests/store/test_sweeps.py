@@ -172,3 +172,14 @@ def test_files_that_were_written_anew_are_read_anew(with_sweep):
     with_sweep.append_episodes("ask", RECORDS[:3])
     with_sweep.finish_sweep("ask")
     assert_same(with_sweep, RECORDS[:3])
+
+
+@pytest.mark.parametrize("left", ["parts/00000000-00000001.npz", "steps/index.parquet", "episodes.parquet"])
+def test_episodes_without_a_row_are_not_taken_over(tiny, left):
+    path = tiny.sweep_folder("ask-1") / left
+    path.parent.mkdir(parents=True)
+    path.touch()
+    with pytest.raises(ValueError, match="^sweeps/ask-1 in SEQRL_HOME holds results of a sweep that the database does"):
+        tiny.add_sweep(sweep_spec("ask-1"))
+    assert tiny.free_name("sweeps", "ask") == "ask-2" and not tiny.sweeps(archived=True)
+    tiny.add_sweep(sweep_spec("ask-2"))
