@@ -24,7 +24,7 @@ class ExchangeTable(StoreBase):
     """What the store knows of files that cross its border."""
 
     def keep_upload(self, file_name: str, chunks: Iterable[bytes], limit: int) -> Path:
-        """Keep what somebody uploads until a job has read it; uploads that no job took are removed after a day.
+        """Keep what somebody uploads until a job has read it; uploads that no job waits for are removed after a day.
 
         Args:
             file_name: as the browser says; only its ending is kept.
@@ -38,7 +38,7 @@ class ExchangeTable(StoreBase):
             ValueError: if it is larger than the limit, or the disk is too full for it.
         """
         folder = self.uploads_folder()
-        _forget(folder)
+        self._forget_uploads()
         ending = re.sub(r"[^a-z0-9.]", "", Path(file_name).suffix.lower())[:12]
         path = folder / f"{secrets.token_hex(8)}{ending}"
         size = 0
@@ -68,6 +68,17 @@ class ExchangeTable(StoreBase):
         folder = self.home / "uploads"
         folder.mkdir(mode=0o700, exist_ok=True)
         return folder
+
+    def _forget_uploads(self) -> None:
+        """Remove old uploads that nobody came for; a job may wait in the queue for longer."""
+        jobs = self.database.rows(
+            "SELECT spec FROM jobs WHERE kind IN ('import', 'import_run') AND state IN ('queued', 'running')"
+        )
+        specs = [str(row["spec"]) for row in jobs]
+        for path in self.uploads_folder().iterdir():
+            old = path.is_file() and time.time() - path.stat().st_mtime > _FORGOTTEN_AFTER_S
+            if old and not any(path.name in spec for spec in specs):  # the name is random
+                path.unlink(missing_ok=True)
 
     def export_path(self, name: str, format: Literal["minari", "parquet"]) -> Path:
         """The file that an export job writes for a dataset."""
@@ -110,10 +121,3 @@ class ExchangeTable(StoreBase):
 
     def _evaluation_path(self, name: str) -> Path:
         return inside(self.home / "evaluations", f"{check_name(name)}.json")
-
-
-def _forget(folder: Path) -> None:
-    """Remove uploads that nobody came for."""
-    for path in folder.iterdir():
-        if path.is_file() and time.time() - path.stat().st_mtime > _FORGOTTEN_AFTER_S:
-            path.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from seqrl.config import ImportJob, ImportSpec, RunImportJob, RunImportSpec
 from seqrl.store import NotFound, Store
 
 
@@ -42,6 +43,22 @@ def test_uploads_that_nobody_came_for_are_forgotten_after_a_day(store):
     os.utime(old, (time.time() - 2 * 86_400,) * 2)
     store.keep_upload("b.npz", [b"x"], limit=9)
     assert not old.exists() and young.exists()
+
+
+def test_uploads_that_a_job_waits_for_are_kept(store):
+    data, model, over = (store.keep_upload("a.zip", [b"x"], limit=9) for _ in range(3))
+    jobs = [
+        ImportJob(spec=ImportSpec(name="d", path=str(data), format="npz", remove_after=True)),
+        RunImportJob(spec=RunImportSpec(name="r", path=str(model), format="zip", environment="CartPole-v1")),
+        ImportJob(spec=ImportSpec(name="e", path=str(over), format="npz", remove_after=True)),
+    ]
+    ids = [store.add_job(job, job.spec.name) for job in jobs]
+    store.transition(ids[0], ["queued"], "running")
+    store.transition(ids[2], ["queued"], "cancelled")
+    for path in (data, model, over):
+        os.utime(path, (time.time() - 2 * 86_400,) * 2)
+    store.keep_upload("b.npz", [b"x"], limit=9)
+    assert data.exists() and model.exists() and not over.exists()
 
 
 def test_evaluations_come_back_newest_first(store):
