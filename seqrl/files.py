@@ -189,6 +189,32 @@ def new_file(path: Path) -> Iterator[Path]:
     _sync_folder(path.parent)
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Fill a folder that appears whole or not at all, where there was none or an empty one.
+
+    Yields a temporary sibling. On success it takes the name ``path``, on any failure it is removed.
+
+    Raises:
+        FileExistsError: if the folder exists and is not empty.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}{_PARTIAL}{secrets.token_hex(4)}")
+    partial.mkdir()
+    try:
+        yield partial
+        _sync_folder(partial)
+        os.rename(partial, path)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise FileExistsError(f"{path} exists; choose another path or move it away") from error
+        raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    _sync_folder(path.parent)
+
+
 def refuse_existing(path: Path) -> None:
     """Say that what is handed out does not replace anything.
 

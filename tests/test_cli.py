@@ -197,7 +197,7 @@ def test_environments_are_listed(run):
 def test_the_doctor_says_what_is_missing(tiny, run, monkeypatch):
     findings = {item["check"]: item for item in as_json(run("doctor", "--json"))}
     assert {"Python", "packages", "video", "MuJoCo", "disk", "store", "jobs"} <= findings.keys()
-    assert findings["store"]["detail"].endswith("1 datasets, 0 runs, 0 sweeps") or tiny.bundle.runs
+    assert findings["store"]["detail"].endswith("1 datasets, 0 runs, 0 sweeps, 0 policies") or tiny.bundle.runs
     monkeypatch.setattr("seqrl.cli.doctor.free_bytes", lambda path: 10_000_000)
     code, out, err = run("doctor")
     assert code == 1 and "free some space" in out and "disk" in err

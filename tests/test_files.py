@@ -137,6 +137,20 @@ def test_a_new_file_appears_only_when_it_is_whole_and_replaces_nothing(tmp_path)
     assert path.read_text() == "whole"
 
 
+def test_a_new_folder_appears_only_when_it_is_whole_and_replaces_nothing(tmp_path):
+    path = tmp_path / "new" / "folder"
+    with pytest.raises(KeyboardInterrupt), files.new_folder(path) as partial:
+        (partial / "file").write_text("half")
+        raise KeyboardInterrupt
+    assert not list(path.parent.iterdir())
+    path.mkdir()
+    with files.new_folder(path) as partial:
+        (partial / "file").write_text("whole")
+    with pytest.raises(FileExistsError, match="choose another path"), files.new_folder(path) as partial:
+        (partial / "file").write_text("other")
+    assert (path / "file").read_text() == "whole" and list(path.parent.iterdir()) == [path]
+
+
 def test_what_a_killed_writer_left_is_removed(tmp_path):
     script = f"""
         import os, signal

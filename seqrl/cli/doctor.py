@@ -143,7 +143,8 @@ def _store(here: Session) -> Iterator[Finding]:
         remedy = "stop all jobs and restore seqrl.db from a copy; runs, sweeps and datasets are files beside it"
         yield Finding("store", "fault", f"{fault}; {remedy}")
         return
-    counts = f"{len(store.datasets())} datasets, {len(store.runs())} runs, {len(store.sweeps())} sweeps"
+    tables = (("datasets", store.datasets()), ("runs", store.runs()), ("sweeps", store.sweeps()))
+    counts = ", ".join(f"{len(rows)} {name}" for name, rows in (*tables, ("policies", store.policies())))
     yield Finding("store", "ok", f"{store.home / 'seqrl.db'}: {counts}")
     for name, reason in sorted(store.unreadable.items()):
         yield Finding("store", "note", f"{name} was stored by another version and is left out ({reason})")

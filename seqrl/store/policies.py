@@ -6,15 +6,16 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from seqrl.config import PolicySpec, SnapshotFacts, explain, parse_policy_reference, snapshot_tiers
-from seqrl.files import atomic_write_text, check_name, inside, is_name
-from seqrl.store.base import StoreBase
+from seqrl.config import PolicySpec, SnapshotFacts, parse_policy_reference, snapshot_tiers
+from seqrl.files import atomic_write_text, check_name, inside, is_name, new_folder
+from seqrl.store.base import StoreBase, reason
 from seqrl.store.rows import NotFound
 
 _SPEC_NAME = "spec.json"
 _SNAPSHOTS_NAME = "snapshots.json"
+_SNAPSHOTS = TypeAdapter(tuple[SnapshotFacts, ...])
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,10 @@ class PolicyTable(StoreBase):
         """
         folder = self.policy_folder(self.check_writable(spec.name))
         try:
-            folder.mkdir(parents=True)
+            with new_folder(folder) as partial:
+                atomic_write_text(partial / _SPEC_NAME, spec.model_dump_json(indent=2))
         except FileExistsError:
             raise ValueError(f"a policy named {spec.name} exists already; choose another name") from None
-        atomic_write_text(folder / _SPEC_NAME, spec.model_dump_json(indent=2))
 
     def add_snapshot(self, name: str, facts: SnapshotFacts) -> None:
         """Note a snapshot whose file is complete; one of the same step takes the place of the older."""
@@ -80,17 +81,25 @@ class PolicyTable(StoreBase):
         if folder is None or not (folder / _SPEC_NAME).is_file():
             raise NotFound("policy", name, [path.name for path in self._policy_folders()])
         try:
-            spec = PolicySpec.model_validate_json((folder / _SPEC_NAME).read_text())
+            spec = PolicySpec.model_validate_json((folder / _SPEC_NAME).read_bytes())
             listed = folder / _SNAPSHOTS_NAME
-            values = json.loads(listed.read_text()) if listed.is_file() else []
-            snapshots = tuple(SnapshotFacts.model_validate(value) for value in values)
-        except ValidationError as error:
-            raise ValueError(f"the policy {name} cannot be read ({explain(error)}); train it again") from error
+            snapshots = _SNAPSHOTS.validate_json(listed.read_bytes()) if listed.is_file() else ()
+        except (ValidationError, OSError) as error:
+            raise ValueError(
+                f"the policy {name} cannot be read ({reason(error)}); train one under another name"
+            ) from error
         return PolicyRow(name, spec, snapshots, (folder / _SPEC_NAME).stat().st_mtime)
 
     def policies(self) -> list[PolicyRow]:
-        """The policies, newest first."""
-        rows = [self.policy(folder.name) for folder in self._policy_folders()]
+        """The policies, newest first; unreadable ones are left out and kept in ``unreadable``."""
+        rows = []
+        for folder in self._policy_folders():
+            try:
+                rows.append(self.policy(folder.name))
+            except NotFound:
+                self.unreadable[f"policy {folder.name}"] = f"{_SPEC_NAME} is missing"
+            except ValueError as error:
+                self.unreadable[f"policy {folder.name}"] = str(error)
         return sorted(rows, key=lambda row: row.created, reverse=True)
 
     def policy_snapshots(self, reference: str) -> list[Path]:

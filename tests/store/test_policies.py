@@ -1,7 +1,9 @@
+import errno
+
 import pytest
 
 from seqrl.config import PolicySpec, SnapshotFacts
-from seqrl.store import Store
+from seqrl.store import Store, policies
 
 SPEC = PolicySpec(name="pendulum", environment="Pendulum-v1", steps=100)
 
@@ -40,6 +42,45 @@ def test_what_does_not_exist_is_named(store):
         store.policy_snapshots("policy:pendulum")
     with pytest.raises(ValueError, match="read-only"):
         store.add_policy(SPEC.model_copy(update={"name": "demo/x"}))
+
+
+@pytest.mark.parametrize(
+    "file, text, why",
+    [
+        ("spec.json", None, "spec.json is missing"),
+        ("spec.json", "{}", "the policy broken cannot be read"),
+        ("snapshots.json", "[{", "invalid JSON"),
+        ("snapshots.json", "3", "the policy broken cannot be read"),
+        ("snapshots.json", "\udcff", "the policy broken cannot be read"),
+    ],
+)
+def test_an_unreadable_policy_does_not_hide_the_others(store, file, text, why):
+    store.add_policy(SPEC)
+    store.add_policy(SPEC.model_copy(update={"name": "broken"}))
+    path = store.policy_folder("broken") / file
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(text, errors="surrogateescape")
+    assert [row.name for row in store.policies()] == ["pendulum"]
+    assert why in store.unreadable["policy broken"]
+    with pytest.raises(ValueError, match="policy broken cannot be read|no policy named broken"):
+        store.policy("broken")
+
+
+def test_a_policy_appears_with_its_spec_or_not_at_all(store, monkeypatch):
+    def full(path, text):
+        assert store.policies() == [] and store.unreadable == {}
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(policies, "atomic_write_text", full)
+        with pytest.raises(OSError, match="No space left"):
+            store.add_policy(SPEC)
+    assert list((store.home / "policies").iterdir()) == []
+    store.policy_folder("pendulum").mkdir()  # as an older version left it
+    store.add_policy(SPEC)
+    assert store.policy("pendulum").spec == SPEC
 
 
 def test_a_folder_that_is_no_policy_is_said_to_be_unreadable(store):
