@@ -139,6 +139,28 @@ def atomic_write_text(path: Path, text: str) -> None:
     atomic_write_bytes(path, text.encode())
 
 
+def move_whole(source: Path, path: Path, owner: str) -> None:
+    """Move a file, from another disk too, so that it appears whole or not at all, in place of an older one.
+
+    Args:
+        source: the file.
+        path: its new name.
+        owner: whose work it is, for `remove_partials`.
+
+    Raises:
+        OSError: if the disk is full, among others; the previous content is then untouched.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}{_PARTIAL}{owner}")
+    try:
+        shutil.move(source, partial)
+        _sync_file(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Fill a folder that appears whole or not at all, replacing an older one of the same name.
@@ -225,9 +247,14 @@ def refuse_existing(path: Path) -> None:
         raise FileExistsError(f"{path} exists; choose another path or move it away")
 
 
-def remove_partials(folder: Path) -> None:
-    """Remove what interrupted atomic writes left anywhere in ``folder``; call it only when nothing writes there."""
-    for path in sorted(Path(folder).rglob(f".*{_PARTIAL}*")):
+def remove_partials(folder: Path, owner: str = "*") -> None:
+    """Remove what interrupted atomic writes left anywhere in ``folder``; call it only when nothing writes there.
+
+    Args:
+        folder: where to look.
+        owner: only what moves of this owner left, see `move_whole`.
+    """
+    for path in sorted(Path(folder).rglob(f".*{_PARTIAL}{owner}")):
         _remove(path)
 
 

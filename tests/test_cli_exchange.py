@@ -2,6 +2,9 @@
 
 import errno
 import json
+import os
+import tempfile
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -9,11 +12,11 @@ import torch
 
 from seqrl import jobs
 from seqrl.checkpoints import load_model
-from seqrl.config import RunExportJob, RunExportSpec
+from seqrl.config import ExportJob, ExportSpec, RunExportJob, RunExportSpec
 from seqrl.store import Store
 from seqrl.worker import imports
 from tests.foreign_files import LENGTHS, steps, write_d4rl, write_npz, write_parquet
-from tests.in_process import InProcess, as_json
+from tests.in_process import InProcess, as_json, do
 from tests.reliability.hostile_files import write_model
 
 SMALL = [
@@ -78,6 +81,44 @@ def test_the_file_that_a_page_offers_of_a_run_comes_in_again(run, imported, home
     assert "only a Decision Transformer can be exported" in store.job(refused.id).error
     with pytest.raises(ValueError, match="no run named nobody"):
         jobs.submit(store, RunExportJob(spec=RunExportSpec(name="nobody")), InProcess())
+
+
+@pytest.fixture
+def jobs_elsewhere(home):
+    """The folder ``jobs`` of the home is a link to a disk of its own."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as other:
+        if os.stat(other).st_dev == os.stat(home).st_dev:
+            pytest.skip("there is no second disk")
+        (home / "jobs").rename(home / "jobs-before")
+        (home / "jobs").symlink_to(other)
+        yield Path(other)
+
+
+def test_exports_come_from_another_disk(run, imported, jobs_elsewhere, home):
+    assert run("train", "--dataset", "d", "--name", "r", *SMALL)[0] == 0
+    store = Store(home)
+    store.run_export_path("r", "zip").write_bytes(b"older")
+    kinds = [RunExportJob(spec=RunExportSpec(name="r", format=form)) for form in ("zip", "hf")]
+    kinds += [ExportJob(spec=ExportSpec(name="d", format=form)) for form in ("parquet", "minari")]
+    for kind in kinds:
+        do(store, kind)
+    made = [store.run_export_path("r", form) for form in ("zip", "hf")]
+    made += [store.export_path("d", form) for form in ("parquet", "minari")]
+    assert sorted((home / "exports").iterdir()) == sorted(made)
+    assert all(path.stat().st_size > 100 for path in made)
+    assert not list(jobs_elsewhere.rglob("scratch"))
+
+
+def test_what_a_killed_export_left_goes_with_its_job(imported, home, tmp_path):
+    store = Store(home)
+    ids = [store.add_job(ExportJob(spec=ExportSpec(name="d")), "d") for _ in range(2)]
+    for job_id in ids:
+        store.export_path("d", "minari").with_name(f".d.minari.zip.partial-job-{job_id}").write_bytes(b"half")
+    jobs.clean_up(store, store.job(ids[0]))
+    assert [path.name for path in (home / "exports").iterdir()] == [f".d.minari.zip.partial-job-{ids[1]}"]
+    (tmp_path / "written").write_bytes(b"whole")
+    store.keep_export(tmp_path / "written", store.export_path("d", "minari"), ids[1])
+    assert [path.read_bytes() for path in (home / "exports").iterdir()] == [b"whole"]
 
 
 def test_an_import_that_a_full_disk_ends_leaves_its_name_free(run, imported, home, monkeypatch):

@@ -179,6 +179,7 @@ def clean_up(store: Store, job: JobRow) -> None:
     """
     _remove_dataset_files(store, job)
     shutil.rmtree(store.job_folder(job.id) / "scratch", ignore_errors=True)
+    store.remove_partial_exports(job.id)
     if not is_name(job.name) or store.bundled(job.name):
         return
     if job.kind == "train":

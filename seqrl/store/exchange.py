@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from seqrl.files import atomic_write_text, check_name, free_bytes, inside, read_capped
+from seqrl.files import atomic_write_text, check_name, free_bytes, inside, move_whole, read_capped, remove_partials
 from seqrl.store.base import StoreBase
 from seqrl.store.rows import NotFound
 
@@ -87,6 +87,14 @@ class ExchangeTable(StoreBase):
     def run_export_path(self, name: str, format: Literal["zip", "hf"]) -> Path:
         """The file that an export job writes for a run."""
         return self._export_file(name, "run.zip" if format == "zip" else "huggingface.zip")
+
+    def keep_export(self, written: Path, path: Path, job_id: int) -> None:
+        """Move what an export job wrote to its place; its scratch folder may be on another disk."""
+        move_whole(written, path, f"job-{job_id}")
+
+    def remove_partial_exports(self, job_id: int) -> None:
+        """Remove what a job left that was ended while it moved its export."""
+        remove_partials(self.home / "exports", f"job-{job_id}")
 
     def _export_file(self, name: str, ending: str) -> Path:
         folder = self.home / "exports"

@@ -69,7 +69,7 @@ def export(context: JobContext, spec: ExportSpec) -> None:
             dataset_id = minari_id(spec.name)
             export_minari(columns, scratch / "minari" / dataset_id, dataset_id, **watched)
             written = Path(shutil.make_archive(str(scratch / "dataset"), "zip", scratch / "minari"))
-        os.replace(written, path)
+        context.store.keep_export(written, path, context.job.id)
     context.log(f"{path.stat().st_size:,} bytes written")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -54,7 +53,7 @@ def export_model(context: JobContext, spec: RunExportSpec) -> None:
         else:
             folder = export_huggingface(store.run_folder(spec.name), scratch / "model")
             written = Path(shutil.make_archive(str(scratch / "model"), "zip", folder))
-        os.replace(written, path)
+        store.keep_export(written, path, context.job.id)
     context.log(f"{path.stat().st_size:,} bytes written")
 
 
