@@ -16,6 +16,7 @@ from pathlib import Path
 
 _NAME = re.compile(r"(demo/)?[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PARTIAL = ".partial-"
+_PREVIOUS = ".previous-"
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -250,18 +251,27 @@ def refuse_existing(path: Path) -> None:
 def remove_partials(folder: Path, owner: str = "*") -> None:
     """Remove what interrupted atomic writes left anywhere in ``folder``; call it only when nothing writes there.
 
+    A folder that was put aside, and whose successor did not come to take its name, is put back.
+
     Args:
         folder: where to look.
         owner: only what moves of this owner left, see `move_whole`.
     """
+    for aside in sorted(Path(folder).rglob(f".*{_PREVIOUS}*")):
+        path = aside.with_name(aside.name[1:].rpartition(_PREVIOUS)[0])
+        if path.exists():
+            _remove(aside)
+        else:
+            os.rename(aside, path)
     for path in sorted(Path(folder).rglob(f".*{_PARTIAL}{owner}")):
         _remove(path)
 
 
 def remove_partials_of(path: Path) -> None:
     """Remove what interrupted atomic writes of ``path`` itself left; call it only when nothing writes it."""
-    for partial in Path(path).parent.glob(f".{Path(path).name}{_PARTIAL}*"):
-        _remove(partial)
+    for kind in (_PARTIAL, _PREVIOUS):
+        for partial in Path(path).parent.glob(f".{Path(path).name}{kind}*"):
+            _remove(partial)
 
 
 def _remove(path: Path) -> None:
@@ -279,9 +289,13 @@ def _take_name(partial: Path, path: Path) -> None:
     if not path.exists():
         os.rename(partial, path)
     elif not _exchange(partial, path):
-        aside = path.with_name(f".{path.name}{_PARTIAL}{secrets.token_hex(4)}")
+        aside = path.with_name(f".{path.name}{_PREVIOUS}{secrets.token_hex(4)}")
         os.rename(path, aside)
-        os.rename(partial, path)
+        try:
+            os.rename(partial, path)
+        except BaseException:
+            os.rename(aside, path)
+            raise
         shutil.rmtree(aside, ignore_errors=True)
 
 

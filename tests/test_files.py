@@ -122,6 +122,47 @@ def test_a_folder_replaces_an_older_one(tmp_path, monkeypatch, exchange):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_folder_that_cannot_take_its_name_leaves_the_older_one(tmp_path, monkeypatch):
+    path, rename = tmp_path / "folder", os.rename
+
+    def refuse_the_new_one(one, other):
+        if ".partial-" in one.name:
+            raise OSError(errno.EIO, "refused")
+        rename(one, other)
+
+    with files.atomic_folder(path) as partial:
+        (partial / "file").write_text("old")
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(os, "rename", refuse_the_new_one)
+    with pytest.raises(OSError, match="refused"), files.atomic_folder(path) as partial:
+        (partial / "file").write_text("new")
+    assert (path / "file").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_kill_between_two_renames_leaves_the_older_folder(tmp_path):
+    path = tmp_path / "folder"
+    script = f"""
+        import os, signal
+        from pathlib import Path
+        from seqrl import files
+        rename, path = os.rename, Path({str(path)!r})
+        files._exchange = lambda one, other: False
+        for text in ("old", "new"):
+            with files.atomic_folder(path) as partial:
+                (partial / "file").write_text(text)
+                if text == "new":
+                    os.rename = lambda one, other: (rename(one, other), os.kill(os.getpid(), signal.SIGKILL))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
+    assert done.returncode == -signal.SIGKILL and not path.exists()
+    files.remove_partials(tmp_path)
+    assert (path / "file").read_text() == "old"
+    (tmp_path / ".folder.previous-2").mkdir()
+    files.remove_partials(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_new_file_appears_only_when_it_is_whole_and_replaces_nothing(tmp_path):
     path = tmp_path / "new" / "folder" / "a.bin"
     with pytest.raises(KeyboardInterrupt), files.new_file(path) as partial:
