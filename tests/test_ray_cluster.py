@@ -6,15 +6,45 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 
 import psutil
 import pytest
 
 from seqrl.jobs import ray_cluster
 from seqrl.jobs.choice import ADDRESS_VARIABLE
-from seqrl.jobs.process import ProcessIdentity
+from seqrl.jobs.process import TOKEN_VARIABLE, ProcessIdentity, kill_all
+from tests.specs import train_job
 
 pytestmark = pytest.mark.xdist_group("ray")
+
+LEADER = """
+import sys, time, pathlib
+pathlib.Path(sys.argv[1], "address").write_text("127.0.0.1:1")
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def leader(tmp_path, monkeypatch):
+    """A home whose cluster is one process without Ray; call it to say what that process does."""
+
+    def does(source):
+        monkeypatch.setattr(ray_cluster, "_LEADER_COMMAND", (sys.executable, "-c", source))
+
+    monkeypatch.setattr(ray_cluster, "check_installed", lambda: None)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    does(LEADER)
+    yield does
+    ray_cluster.stop_cluster(tmp_path)
+
+
+def test_it_outlives_the_job_that_started_it(leader, tmp_path, store, monkeypatch):
+    job = store.claim(store.add_job(train_job("first"), "first"), 1, token="first's")
+    monkeypatch.setenv(TOKEN_VARIABLE, job.token)  # as in its worker
+    started = ray_cluster.start_cluster(tmp_path)
+    kill_all(job)
+    assert ray_cluster.running_cluster(tmp_path) == started
 
 
 def test_it_listens_on_loopback_only(cluster):

@@ -35,7 +35,7 @@ import psutil
 from seqrl.files import atomic_write_text
 from seqrl.jobs.choice import allowed_workers, cluster_address
 from seqrl.jobs.environment import COMPUTING, python_path
-from seqrl.jobs.process import ProcessIdentity
+from seqrl.jobs.process import TOKEN_VARIABLE, ProcessIdentity
 from seqrl.processors import processors
 from seqrl.store import Store
 from seqrl.store.base import default_home
@@ -53,6 +53,7 @@ LOOK_EVERY_S = 0.25
 _MOST_STARTING_S, _MOST_STOPPING_S, _MOST_KNOCKING_S = 60.0, 10.0, 5.0
 _OBJECT_STORE_BYTES = 2**28
 _FOLDER_PREFIX, _ADDRESS_NAME, _LEAD = "seqrl-ray-", "address", "lead"
+_LEADER_COMMAND = (sys.executable, "-P", "-m", "seqrl.jobs.ray_cluster", _LEAD)
 _connecting = threading.RLock()
 _attached: list[str] = []
 """The address that this process is connected to, as it was asked for: Ray may call the same place by another name."""
@@ -265,15 +266,16 @@ def knock(address: str) -> None:
 def _launch(home: Path, folder: Path, workers: int) -> Cluster:
     sockets = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
     _make_token(folder)
+    inherited = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}  # or it dies with a job
     with open(folder / "log.txt", "wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "seqrl.jobs.ray_cluster", _LEAD, str(sockets), str(workers)],
+            [*_LEADER_COMMAND, str(sockets), str(workers)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             cwd=sockets,
-            env=os.environ | variables(home) | worker_variables() | {"RAY_USAGE_STATS_ENABLED": "0"},
+            env=inherited | variables(home) | worker_variables() | {"RAY_USAGE_STATS_ENABLED": "0"},
         )
     address = _wait_for_address(process, sockets)
     identity = ProcessIdentity.of(process.pid)
