@@ -15,6 +15,7 @@ import pytest
 
 from seqrl import jobs
 from seqrl.config import DatasetJob, RenderJob, RenderSpec, ReturnSweepJob
+from seqrl.jobs.environment import python_path
 from seqrl.jobs.process import ProcessIdentity, is_worker, largest_resident_bytes
 from seqrl.processors import processors
 from seqrl.store import NotFound, Store
@@ -285,6 +286,13 @@ def test_the_end_of_a_worker_moves_the_queue_with_nobody_looking(tiny):
     )
     submitter.wait()
     until(lambda: [job.state for job in tiny.jobs()] == ["succeeded"] * 3)
+
+
+def test_the_environment_does_not_grow_from_job_to_job():
+    first = python_path({"PYTHONPATH": "elsewhere"})
+    assert first.split(os.pathsep)[1:] == ["elsewhere"]
+    assert python_path({"PYTHONPATH": first}) == first
+    assert python_path({"PYTHONPATH": python_path({})}) == python_path({})
 
 
 @pytest.mark.parametrize("limit", [1, 2])

@@ -28,7 +28,10 @@ COMPUTING = {
 
 def python_path(variables: Mapping[str, str]) -> str:
     """The ``PYTHONPATH`` with which a process of such an environment finds this seqrl."""
-    return os.pathsep.join(filter(None, [str(_PACKAGE_ROOT), variables.get("PYTHONPATH")]))
+    given = variables.get("PYTHONPATH", "")
+    if given.split(os.pathsep)[0] == str(_PACKAGE_ROOT):
+        return given  # a worker starts the next job with its own environment
+    return os.pathsep.join(filter(None, [str(_PACKAGE_ROOT), given]))
 
 
 def environment(store: Store, job: JobRow, variables: Mapping[str, str]) -> dict[str, str]:
