@@ -10,6 +10,7 @@ import pytest
 
 from seqrl import jobs
 from seqrl.config import DatasetJob
+from seqrl.jobs import backend as backends
 from seqrl.jobs.choice import ADDRESS_VARIABLE, BACKEND_VARIABLE
 from seqrl.jobs.process import ProcessIdentity, is_worker
 from tests.ray_clusters import Hold, doing
@@ -182,8 +183,11 @@ def test_nothing_of_a_job_that_ended_stays_on_the_cluster(tiny, ray_backend, clu
     until(lambda: not doing(cluster, "Launcher"))
 
 
-def test_a_job_that_no_cluster_takes_has_failed_with_a_sentence(tiny, ray_backend, monkeypatch):
+def test_a_job_that_no_cluster_takes_waits_with_a_sentence_and_fails_in_the_end(tiny, ray_backend, monkeypatch):
     monkeypatch.setenv(ADDRESS_VARIABLE, "ray://127.0.0.1:10001")
+    sentence = "the address of the Ray cluster is ray://127.0.0.1:10001; give HOST:PORT"
     job = jobs.submit(tiny, train_job("quick-1"), ray_backend)
-    assert job.state == "failed"
-    assert job.error.startswith("the address of the Ray cluster is ray://127.0.0.1:10001; give HOST:PORT")
+    assert (job.state, jobs.was_put_back(job), sentence in job.message) == ("queued", True, True)
+    monkeypatch.setattr(backends, "_LONGEST_REST_S", 0.0)
+    job = jobs.wait(tiny, job.id, backend=ray_backend)
+    assert (job.state, job.attempt, job.error.startswith(sentence)) == ("failed", backends.MOST_LAUNCHES, True)

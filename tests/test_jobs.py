@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from seqrl import jobs
 from seqrl.config import DatasetJob, RenderJob, RenderSpec, ReturnSweepJob
+from seqrl.jobs import backend
 from seqrl.jobs.environment import python_path
 from seqrl.jobs.process import ProcessIdentity, is_worker, largest_resident_bytes
 from seqrl.processors import processors
@@ -286,6 +288,51 @@ def test_the_end_of_a_worker_moves_the_queue_with_nobody_looking(tiny):
     )
     submitter.wait()
     until(lambda: [job.state for job in tiny.jobs()] == ["succeeded"] * 3)
+
+
+BROKEN = jobs.LocalBackend(("/nowhere/python",))
+"""It can start no process, as while Python is being installed anew."""
+
+
+@pytest.fixture
+def restless(monkeypatch):
+    monkeypatch.setattr(backend, "_LONGEST_REST_S", 0.0)
+
+
+def test_where_no_process_can_be_started_all_jobs_wait_in_their_places(tiny, restless):
+    ids = [jobs.submit(tiny, train_job(f"quick-{number}"), BROKEN).id for number in range(3)]
+    first, *others = map(tiny.job, ids)
+    assert (first.state, jobs.was_put_back(first), first.finished) == ("queued", True, None)
+    assert "the worker process could not be started: No such file or directory" in first.message
+    assert [(job.state, job.attempt) for job in others] == [("queued", 0)] * 2
+    assert [wait(tiny, job_id).state for job_id in ids] == ["succeeded"] * 3
+    assert [line for line in notes(tiny) if "begin" in line] == [f"quick-{number} begin" for number in range(3)]
+
+
+def test_a_job_that_was_put_back_rests_however_many_look(tiny, monkeypatch):
+    job_id = jobs.submit(tiny, train_job("quick-1"), BROKEN).id
+    for _ in range(20):
+        jobs.reconcile(tiny, BROKEN)
+    assert tiny.job(job_id).attempt == 1
+    monkeypatch.setattr(Store, "now", staticmethod(lambda: time.time() + 3))
+    jobs.reconcile(tiny, BROKEN)
+    assert tiny.job(job_id).attempt == 2
+
+
+def test_what_can_never_be_started_costs_one_job_after_the_other(tiny, restless):
+    first, second = (jobs.submit(tiny, train_job(f"quick-{number}"), BROKEN).id for number in range(2))
+    job = jobs.wait(tiny, first, backend=BROKEN, poll_s=0)
+    assert (job.state, job.attempt) == ("failed", backend.MOST_LAUNCHES)
+    assert job.error == "the worker process could not be started: No such file or directory"
+    assert tiny.job(second).state == "queued"
+
+
+def test_a_job_that_was_stopped_while_it_was_started_in_vain_does_not_wait_again(tiny):
+    job_id = tiny.add_job(train_job("quick-1"), "quick-1")
+    job = tiny.claim(job_id, 1, token="token")
+    tiny.set_job(job_id, job.attempt, cancel_requested=tiny.now())
+    backend.put_back(tiny, job, "nothing can be started")
+    assert tiny.job(job_id).state == "cancelled"
 
 
 def test_the_environment_does_not_grow_from_job_to_job():

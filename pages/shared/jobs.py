@@ -171,6 +171,7 @@ def queue() -> None:
 
 def _queue_line(what: str, state: str, held: Sequence[JobRow], key: str) -> None:
     icon, word = STATES[state]
+    word = next((plain(job.message) for job in held if jobs.was_put_back(job)), word)
     with st.container(horizontal=True, vertical_alignment="center", wrap=False):
         st.markdown(f"{icon} {what} · {word}", width="stretch")
         stopped = st.button("Stop", key=f"queue.stop.{key}", icon=":material/stop:", type="tertiary")

@@ -102,7 +102,9 @@ class Session:
             task = progress.add_task("", total=1.0, title=f"{row.kind} {row.name}")
 
             def draw(job: JobRow) -> None:
-                words = "waiting for other jobs" if job.state == "queued" else job.message
+                words = (
+                    "waiting for other jobs" if job.state == "queued" and not jobs.was_put_back(job) else job.message
+                )
                 progress.update(task, completed=job.progress, description=words)
 
             return jobs.wait(self.store, row.id, draw, backend=self.backend)

@@ -5,7 +5,7 @@ every job is in the store, each change a compare-and-set; whether a job lives is
 for its worker. Closing a tab or killing the server leaves jobs running.
 """
 
-from seqrl.jobs.backend import Backend, LocalBackend, choose, chosen_backend
+from seqrl.jobs.backend import Backend, LocalBackend, choose, chosen_backend, was_put_back
 from seqrl.jobs.choice import BackendName, Choice, choice
 from seqrl.jobs.queue import (
     GRACE_S,
@@ -43,4 +43,5 @@ __all__ = [
     "usable_dataset",
     "usable_run",
     "wait",
+    "was_put_back",
 ]

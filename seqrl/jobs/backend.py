@@ -31,6 +31,10 @@ PROCESSES_LOG_NAME = "processes.txt"
 """What the processes that a job starts print."""
 OUTCOME_NAME = "outcome"
 OUTCOME_BYTES = 4096
+MOST_LAUNCHES = 8
+"""Tries to start a job, all its attempts counted. With the rests between them they last three minutes."""
+_LONGEST_REST_S = 64.0
+_NOT_STARTED = "not started yet: "
 WORKER_COMMAND = (sys.executable, "-P", "-m", "seqrl.worker")
 
 
@@ -47,7 +51,7 @@ class Backend(Protocol):
             on_exit: called some time after the job's process ended, if this process is still there.
 
         Returns:
-            Whether it was started.
+            Whether it was started; where its process could not be, it was put back, see `put_back`.
         """
 
     def seize(self, store: Store, job: JobRow) -> int | None:
@@ -104,7 +108,7 @@ class LocalBackend:
         if process is not None:
             ended = (process, job.kind, on_exit)
             threading.Thread(target=_reap, args=ended, daemon=True, name=f"job {job.id}").start()
-        return True
+        return process is not None
 
     def launch(
         self, store: Store, job: JobRow, held: int, waiting: Standby | None = None
@@ -118,13 +122,12 @@ class LocalBackend:
             waiting: a process that stands by with the token of the job.
 
         Returns:
-            The process; None if it could not be started, which is then noted as the job's failure.
+            The process; None if it could not be started, and the job was put back.
         """
         try:
             process = self._spawn(store, job, held, waiting)
         except OSError as error:
-            text = f"the worker process could not be started: {error.strerror or error}"
-            store.transition(job.id, ["running"], "failed", attempt=job.attempt, error=text)
+            put_back(store, job, f"the worker process could not be started: {error.strerror or error}")
             if waiting is not None:
                 waiting.end()
             return None
@@ -217,6 +220,31 @@ def lock(folder: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def put_back(store: Store, job: JobRow, fault: str) -> None:
+    """Queue a claimed job again whose process could not be started: it keeps its place, and fails only in the end.
+
+    The fault is rarely the job's own, and all that wait behind it would share it.
+    """
+    if store.job(job.id).cancel_requested is not None:
+        store.transition(job.id, ["running"], "cancelled", attempt=job.attempt)
+    elif job.attempt < MOST_LAUNCHES:
+        kept = {"ticket": job.ticket, "message": f"{_NOT_STARTED}{fault}"}
+        store.transition(job.id, ["running"], "queued", attempt=job.attempt, **kept)
+    else:
+        store.transition(job.id, ["running"], "failed", attempt=job.attempt, error=fault)
+
+
+def was_put_back(job: JobRow) -> bool:
+    """Whether a job waits because its process could not be started; its message says why."""
+    return job.state == "queued" and job.message.startswith(_NOT_STARTED)
+
+
+def rests(store: Store, job: JobRow) -> bool:
+    """Whether a job was put back a moment ago: every look at the queue would be a try otherwise."""
+    rest_s = min(2.0**job.attempt, _LONGEST_REST_S)
+    return was_put_back(job) and job.started is not None and 0 <= store.now() - job.started < rest_s
 
 
 def _note_identity(store: Store, job: JobRow, pid: int) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from seqrl.config import JobSpec
 from seqrl.files import atomic_write_text, is_name, remove_partials, remove_partials_of
-from seqrl.jobs.backend import LOG_NAME, OUTCOME_BYTES, OUTCOME_NAME, Backend, chosen_backend
+from seqrl.jobs.backend import LOG_NAME, MOST_LAUNCHES, OUTCOME_BYTES, OUTCOME_NAME, Backend, chosen_backend, rests
 from seqrl.jobs.choice import allowed_workers, fans_out
 from seqrl.jobs.submission import create_rows
 from seqrl.processors import processors
@@ -26,7 +26,6 @@ GRACE_S = 10.0
 GRACE_NAME = "grace"
 """How many seconds after the request a job has for saving, in its folder, since any process may have to end it."""
 _RESUMABLE: tuple[JobState, ...] = ("interrupted", "cancelled", "failed")
-_MOST_LAUNCHES = 3
 
 
 def job_limit(store: Store) -> int:
@@ -71,9 +70,9 @@ def advance(store: Store, backend: Backend | None = None) -> None:
     starter = backend or chosen_backend(store)
     store.fail_damaged_jobs()
     for watched, limit in ((True, 1), (False, job_limit(store))):
-        while (job := store.next_queued(watched=watched)) is not None:
+        while (job := store.next_queued(watched=watched)) is not None and not rests(store, job):
             if not starter.start(store, job, limit, on_exit=lambda: reconcile(store, starter)):
-                break  # no room, or another process is just starting it
+                break  # no room, another process is just starting it, or no process can be started
 
 
 def reconcile(store: Store, backend: Backend | None = None) -> None:
@@ -260,7 +259,7 @@ def _bury_if_dead(store: Store, job: JobRow, backend: Backend) -> None:
 def _bury(store: Store, job: JobRow, backend: Backend) -> None:
     """Give a job whose process is gone the state that it has earned."""
     backend.kill(job)
-    if job.pid is None and job.cancel_requested is None and job.attempt < _MOST_LAUNCHES:
+    if job.pid is None and job.cancel_requested is None and job.attempt < MOST_LAUNCHES:
         # Its launcher died before the worker began: nothing is lost, so it keeps its place.
         store.transition(job.id, ["running"], "queued", attempt=job.attempt, ticket=job.ticket)
         return

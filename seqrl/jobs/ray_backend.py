@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seqrl.jobs.backend import WORKER_COMMAND, LocalBackend, lock
+from seqrl.jobs.backend import WORKER_COMMAND, LocalBackend, lock, put_back
 from seqrl.jobs.ray_cluster import NAMESPACE, borrowed, check_installed
 from seqrl.store import JobRow, Store
 from seqrl.store.rows import WATCHED_KINDS
@@ -50,7 +50,7 @@ class RayBackend(LocalBackend):
         super().__init__(command)
 
     def start(self, store: Store, job: JobRow, limit: int, on_exit: Callable[[], None]) -> bool:
-        """See `Backend.start`. A job that Ray cannot take has failed, with Ray's sentence."""
+        """See `Backend.start`. A job that Ray cannot take is put back, with Ray's sentence."""
         held = super().seize(store, job)
         if held is None:
             return False
@@ -61,8 +61,8 @@ class RayBackend(LocalBackend):
             try:
                 self._hand_over(store, claimed)
             except ValueError as error:
-                store.transition(job.id, ["running"], "failed", attempt=claimed.attempt, error=str(error))
-                return True
+                put_back(store, claimed, str(error))
+                return False
         finally:
             self.release(held)
         threading.Thread(target=self._watch, args=(store, claimed, on_exit), daemon=True, name=f"job {job.id}").start()

@@ -23,9 +23,11 @@ from seqrl.config import (
     TrainingSpec,
 )
 from seqrl.config.sweeps import dataset_reference
+from seqrl.jobs.backend import put_back
 from seqrl.plots.format import number, percent
 from seqrl.store import Store
 from seqrl.store.columns import Columns
+from tests.specs import train_job
 
 PAGES = [
     "home",
@@ -489,3 +491,13 @@ def test_presentation_is_turned_on_and_off_whatever_the_address_said(address, ho
     assert app.query_params["present"] == "1" and app.button(key="present.switch").label == "Leave presentation"
     app.button(key="present.switch").click().run()
     assert "present" not in app.query_params and app.button(key="present.switch").label == "Present"
+
+
+def test_the_queue_says_why_a_job_cannot_be_started(home):
+    fill(home)
+    store = Store(home)
+    job_id = store.add_job(train_job("run"), "run")
+    for _ in range(6):  # it rests for a minute now
+        put_back(store, store.claim(job_id, 1, token="token"), "no process can be started")
+    lines = [one.value for one in open_page("train").markdown]
+    assert any("training **run** · not started yet: no process can be started" in line for line in lines), lines
