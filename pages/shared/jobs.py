@@ -110,7 +110,7 @@ def progress(job_id: int, key: str, *, on_end: Callable[[JobRow], None] | None =
 
 def unfinished(wanted: RenderJob) -> JobRow | None:
     """The newest job that draws exactly this, unless it did: where its film is gone since, it is drawn again."""
-    job = next((job for job in open_store().jobs() if job.kind == wanted.kind and job.job == wanted), None)
+    job = next((job for job in open_store().jobs() if job.is_for(wanted)), None)
     return None if job is None or job.state == "succeeded" else job
 
 

@@ -240,7 +240,7 @@ def _compute(sweep: SweepRow, run: str, asked: float, key: str) -> None:
         row = store.sweep_episodes(job.name)
         identifier = by_typicality(row)[0]
         wanted = RenderJob(spec=RenderSpec(sweep=job.name, episode_id=identifier))
-        last = next((one for one in store.jobs() if one.kind == "render" and one.job == wanted), None)
+        last = next((one for one in store.jobs() if one.is_for(wanted)), None)
         last = last or submit(wanted)
         if last is not None and last.state != "succeeded":
             drawing(last, f"{key}.rendering")

@@ -187,7 +187,7 @@ def export(store: Store, row: RunRow) -> None:
         path = store.run_export_path(row.name, form)
         key = f"model.out.progress.{row.name}.{form}"
         wanted = RunExportJob(spec=RunExportSpec(name=row.name, format=form))
-        job = next((job for job in store.jobs() if job.kind == wanted.kind and job.job == wanted), None)
+        job = next((job for job in store.jobs() if job.is_for(wanted)), None)
         if job is not None and not job.ended:
             progress(job.id, key)
             return

@@ -178,7 +178,7 @@ def _ensure(here: Session, job: JobSpec) -> None:
         typer.echo(f"{row.kind} {row.name}", err=True)
 
     jobs.reconcile(here.store, here.backend)
-    same = [row for row in here.store.jobs() if row.job == job]
+    same = [row for row in here.store.jobs() if row.is_for(job)]
     if any(row.state == "succeeded" for row in same):
         return
     stopped = next((row for row in same if jobs.can_resume(here.store, row)), None)

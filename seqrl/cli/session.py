@@ -159,7 +159,7 @@ def job_values(job: JobRow) -> dict[str, Any]:
     """A job as plain values."""
     fields = ("id", "kind", "name", "state", "progress", "message", "error")
     times = ("created", "started", "finished", "heartbeat")
-    return {field: getattr(job, field) for field in (*fields, *times)} | {"spec": dict(job.spec)["spec"]}
+    return {field: getattr(job, field) for field in (*fields, *times)} | {"spec": job.spec.get("spec")}
 
 
 def run_values(run: RunRow) -> dict[str, Any]:

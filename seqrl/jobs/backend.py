@@ -7,6 +7,7 @@ cluster account for them and do the large parts of their work (`seqrl.jobs.ray_b
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import secrets
 import subprocess
@@ -154,7 +155,7 @@ class LocalBackend:
 
     def _spawn(self, store: Store, job: JobRow, held: int, waiting: Standby | None) -> subprocess.Popen[bytes]:
         folder = store.job_folder(job.id)
-        atomic_write_text(folder / "spec.json", job.job.model_dump_json(indent=2))
+        atomic_write_text(folder / "spec.json", json.dumps(dict(job.spec), indent=2))
         # Room for a last sentence, so that a full disk cannot swallow it.
         (folder / OUTCOME_NAME).write_bytes(b" " * OUTCOME_BYTES)
         arguments = [str(store.home), str(job.id)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -54,12 +54,17 @@ class JobTable(StoreBase):
             raise ValueError(f"what is stored of job {job_id} is damaged ({reason(error)}); start it again") from error
 
     def fail_damaged_jobs(self) -> None:
-        """End the jobs that wait or run in rows which nobody can read; they would hold up the queue for ever."""
+        """End the jobs that wait or run in rows which nobody can read; they would hold up the queue for ever.
+
+        Whether the settings are understood is left to the process that carries them out: this one may be older.
+        """
         for row in self.database.rows(f"{_SELECT} WHERE state IN ('queued', 'running')"):
             try:
                 job = _job_row(row)
-                if job.job.kind != job.kind:
-                    raise ValueError(f"it is of kind {job.job.kind} but listed as {job.kind}")
+                if job.spec.get("kind") != job.kind:
+                    raise ValueError(f"it is of kind {str(job.spec.get('kind'))[:40]} but listed as {job.kind[:40]}")
+                if not isinstance(job.spec.get("spec"), Mapping):
+                    raise ValueError("it has no settings")
             except ValueError as error:
                 why = f"what is stored of it is damaged ({reason(error)}); start it again"
                 self.transition(row["id"], ACTIVE_STATES, "failed", error=why)

@@ -213,6 +213,13 @@ class JobRow:
         parsed: JobSpec = parse_job(dict(self.spec))
         return parsed
 
+    def is_for(self, wanted: JobSpec) -> bool:
+        """Whether it does exactly this; one that another version of seqrl has submitted may do what this one cannot."""
+        try:
+            return self.kind == wanted.kind and self.job == wanted
+        except ValueError:
+            return False
+
     @property
     def ended(self) -> bool:
         """Whether nothing more happens unless somebody resumes it."""

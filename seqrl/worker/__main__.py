@@ -102,8 +102,9 @@ def carry_out(context: JobContext) -> tuple[JobState, str | None]:
     job = context.job
     context.log(f"job {job.id}: {job.kind} {job.name}, attempt {job.attempt}")
     try:
+        spec = job.job.spec
         module, _, function = MODULES[job.kind].partition(":")
-        getattr(import_module(module), function or "run")(context, job.job.spec)
+        getattr(import_module(module), function or "run")(context, spec)
     except Stopped:
         return _stopped(context)
     except Exception as error:  # the boundary of the process: whatever it was becomes its job's outcome

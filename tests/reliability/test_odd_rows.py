@@ -32,11 +32,20 @@ DAMAGED = {
         "null",
         DEEP,
         '{"kind": "dataset"}',
-        '{"kind": "dataset", "spec": {"episodes": 1e999}}',
+        '{"kind": "dataset", "spec": []}',
     ],
     "name": ["x" * 1_000_000, b"\xff\xfe"],
     "token": [b"\xff"],
 }
+STRANGE = {
+    "a setting of tomorrow": (
+        "dataset",
+        json.loads(DatasetJob(spec=dataset_spec("odd")).to_json())["spec"] | {"new": 1},
+    ),
+    "a number of nobody": ("dataset", {"episodes": float("inf")}),
+    "a kind of tomorrow": ("divine", {"name": "odd"}),
+}
+"""Kind and settings that a row may well hold, and this version does not understand."""
 CASES = [(column, value) for column, values in DAMAGED.items() for value in values]
 
 
@@ -76,6 +85,32 @@ def test_damaged_rows_fail_and_the_queue_goes_on(store, state):
         assert job_id in shown or f"job {job_id}" in store.unreadable
 
 
+def strange(store, kind, settings, name="odd"):
+    """Such a job waits for its turn."""
+    job_id = store.add_job(DatasetJob(spec=dataset_spec(name)), name)
+    spec = json.dumps({"kind": kind, "spec": settings})
+    store.database.connection.execute("UPDATE jobs SET kind = ?, spec = ? WHERE id = ?", (kind, spec, job_id))
+    return job_id
+
+
+@pytest.mark.parametrize("what", STRANGE)
+def test_what_an_older_process_does_not_understand_it_leaves_to_others(store, what):
+    job_id = strange(store, *STRANGE[what])
+    jobs.reconcile(store, NoBackend())
+    assert store.job(job_id).state == "queued"
+    assert not store.job(job_id).is_for(DatasetJob(spec=dataset_spec("odd")))
+    store.claim(job_id, 1, token="token")
+    store.fail_damaged_jobs()
+    assert store.job(job_id).state == "running"
+
+
+@pytest.mark.parametrize("what", STRANGE)
+def test_what_no_worker_understands_fails_with_a_sentence(store, what):
+    row = jobs.wait(store, strange(store, *STRANGE[what]))
+    assert row.state == "failed" and row.attempt == 1
+    assert not row.error.startswith("unexpected") and "\n" not in row.error
+
+
 @pytest.mark.parametrize("setting", ["", "many", "-1", "9" * 30, "\0"])
 def test_a_damaged_limit_is_that_of_the_machine(store, setting):
     usual = jobs.job_limit(store)
@@ -104,6 +139,10 @@ def test_pages_stay_up_over_damaged_rows(home, name):
     store = Store(home)
     for column, value in CASES:
         damaged(store, column, value)
+    for number, case in enumerate(STRANGE.values()):
+        for state in ("running", "failed"):
+            job_id = strange(store, *case, name=f"strange-{number}")
+            store.database.connection.execute("UPDATE jobs SET state = ? WHERE id = ?", (state, job_id))
     for table, column in (("datasets", "source"), ("runs", "tags"), ("sweeps", "spec")):
         values = {
             "name": f"odd-{table}",
