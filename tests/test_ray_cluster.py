@@ -1,5 +1,6 @@
 """A home's own Ray cluster: where it listens, who may use it, and that nothing else is ever taken for it."""
 
+import errno
 import importlib.util
 import json
 import os
@@ -15,6 +16,7 @@ from seqrl.jobs import ray_cluster
 from seqrl.jobs.choice import ADDRESS_VARIABLE
 from seqrl.jobs.process import TOKEN_VARIABLE, ProcessIdentity, kill_all
 from tests.specs import train_job
+from tests.waiting import until
 
 pytestmark = pytest.mark.xdist_group("ray")
 
@@ -45,6 +47,83 @@ def test_it_outlives_the_job_that_started_it(leader, tmp_path, store, monkeypatc
     started = ray_cluster.start_cluster(tmp_path)
     kill_all(job)
     assert ray_cluster.running_cluster(tmp_path) == started
+
+
+SLOW = "import time; time.sleep(600)"
+
+
+def noted(home):
+    return ray_cluster.noted_cluster(home)
+
+
+def leftovers(home):
+    """What is left of clusters: their folders, and what they noted."""
+    return [path.name for path in home.iterdir() if path.name.startswith("seqrl-ray-")], noted(home)
+
+
+def starting(home):
+    """A process that is killed while it waits for the cluster that it starts; the process that leads that one."""
+    source = "import sys, tempfile; from pathlib import Path; from seqrl.jobs import ray_cluster\n"
+    source += f"ray_cluster._LEADER_COMMAND = (sys.executable, '-c', {SLOW!r}); tempfile.tempdir = sys.argv[1]\n"
+    source += "ray_cluster.check_installed = lambda: None; ray_cluster.start_cluster(Path(sys.argv[1]))"
+    starter = subprocess.Popen([sys.executable, "-c", source, str(home)])
+    begun = until(lambda: noted(home))
+    starter.kill()
+    starter.wait()
+    return psutil.Process(begun.process.pid)
+
+
+def test_one_whose_starter_was_killed_is_ended_by_the_next(leader, tmp_path):
+    left = starting(tmp_path)
+    assert left.is_running() and ray_cluster.running_cluster(tmp_path) is None
+    started = ray_cluster.start_cluster(tmp_path)
+    assert not left.is_running()
+    assert leftovers(tmp_path) == ([started.folder], started)
+
+
+def test_one_whose_starter_was_killed_can_be_stopped(leader, tmp_path):
+    left = starting(tmp_path)
+    assert ray_cluster.stop_cluster(tmp_path)
+    assert not left.is_running() and leftovers(tmp_path) == ([], None)
+
+
+def test_nothing_is_left_where_its_start_is_broken_off(leader, tmp_path, monkeypatch):
+    leader(SLOW)
+    begun = []
+
+    def broken_off(process, sockets):
+        begun.append(noted(tmp_path).process)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ray_cluster, "_wait_for_address", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        ray_cluster.start_cluster(tmp_path)
+    assert ProcessIdentity.of(begun[0].pid) is None and leftovers(tmp_path) == ([], None)
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_no_cluster(leader, tmp_path, monkeypatch):
+    begun = []
+
+    def full(path, text):
+        begun.append(json.loads(text)["process"]["pid"])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ray_cluster, "atomic_write_text", full)
+    with pytest.raises(ValueError, match="could not be started on this machine .No space left on device.; mend"):
+        ray_cluster.start_cluster(tmp_path)
+    assert ProcessIdentity.of(begun[0]) is None and leftovers(tmp_path) == ([], None)
+
+
+def test_a_token_is_whole_or_not_there(leader, tmp_path):
+    (tmp_path / "ray").mkdir()
+    token = tmp_path / "ray" / "token"
+    token.touch()  # as an older version left it on a full disk
+    ray_cluster.start_cluster(tmp_path)
+    assert len(token.read_text()) == 64 and token.stat().st_mode & 0o077 == 0
+    ray_cluster.stop_cluster(tmp_path)
+    kept = token.read_text()
+    ray_cluster.start_cluster(tmp_path)
+    assert token.read_text() == kept
 
 
 def test_it_listens_on_loopback_only(cluster):

@@ -32,7 +32,7 @@ from typing import Any
 
 import psutil
 
-from seqrl.files import atomic_write_text
+from seqrl.files import atomic_write_text, new_file
 from seqrl.jobs.choice import allowed_workers, cluster_address
 from seqrl.jobs.environment import COMPUTING, python_path
 from seqrl.jobs.process import TOKEN_VARIABLE, ProcessIdentity
@@ -157,7 +157,7 @@ class Cluster:
     """A cluster of this machine.
 
     Attributes:
-        address: ``127.0.0.1:PORT``.
+        address: ``127.0.0.1:PORT``; empty until it has started.
         process: the process that leads it; its end is the end of all others.
         folder: name of the folder of its sockets and logs among the temporary ones: paths of sockets must be short.
     """
@@ -177,6 +177,12 @@ def running_cluster(home: Path) -> Cluster | None:
     Number, start time and boot of its process must agree with what was noted, and its environment must name this
     home's token: no other process is ever taken for it.
     """
+    noted = _living_cluster(home)
+    return noted if noted is not None and noted.address else None
+
+
+def _living_cluster(home: Path) -> Cluster | None:
+    """Like `running_cluster`, or one whose starter was killed before it had started."""
     noted = noted_cluster(home)
     if noted is None or ProcessIdentity.of(noted.process.pid) != noted.process:
         return None
@@ -198,17 +204,18 @@ def start_cluster(home: Path, workers: int | None = None) -> Cluster:
         ValueError: if it cannot be started, with the end of what it said.
     """
     check_installed()
-    with _folder_lock(home) as folder:
-        running = running_cluster(home)
-        if running is not None:
-            return running
-        stale = noted_cluster(home)
-        if stale is not None:
-            stale.remove_files()
-        cluster = _launch(home, folder, workers or processors())
-        about = {"address": cluster.address, "process": vars(cluster.process), "folder": cluster.folder}
-        atomic_write_text(folder / "cluster.json", json.dumps(about, indent=1))
-        return cluster
+    try:
+        with _folder_lock(home) as folder:
+            running = running_cluster(home)
+            if running is not None:
+                return running
+            _clear(home)
+            return _launch(home, folder, workers or processors())
+    except OSError as error:
+        said = error.strerror or error
+        raise ValueError(
+            f"a Ray cluster could not be started on this machine ({said}); mend that and try again"
+        ) from error
 
 
 def stop_cluster(home: Path) -> bool:
@@ -216,14 +223,21 @@ def stop_cluster(home: Path) -> bool:
 
     Jobs that run on it end as if their machine had: trainings and sweeps go on from what they have saved.
     """
-    with _folder_lock(home) as folder:
-        cluster = running_cluster(home)
-        if cluster is None:
-            return False
-        _end(cluster.process)
-        cluster.remove_files()
-        (folder / "cluster.json").unlink(missing_ok=True)
-        return True
+    with _folder_lock(home):
+        found = _living_cluster(home) is not None
+        if found:
+            _clear(home)
+        return found
+
+
+def _clear(home: Path) -> None:
+    """End the cluster that is noted down, if it lives, and remove what is left of it."""
+    living, noted = _living_cluster(home), noted_cluster(home)
+    if living is not None:
+        _end(living.process.pid)
+    if noted is not None:
+        noted.remove_files()
+    _note_path(home).unlink(missing_ok=True)
 
 
 def _attach(ray: Any, address: str) -> None:
@@ -264,11 +278,35 @@ def knock(address: str) -> None:
 
 
 def _launch(home: Path, folder: Path, workers: int) -> Cluster:
-    sockets = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
+    """Start a cluster. It is noted down before it has started, so that one whose starter is killed can be ended."""
     _make_token(folder)
+    sockets = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
+    process = None
+    try:
+        process = _start_leader(home, folder, sockets, workers)
+        identity, address = ProcessIdentity.of(process.pid), None
+        if identity is not None:
+            _note(home, Cluster("", identity, sockets.name))
+            address = _wait_for_address(process, sockets)
+        if identity is None or address is None:
+            said = " ".join((folder / "log.txt").read_text(errors="replace").split())[-300:]
+            raise ValueError(f"a Ray cluster could not be started on this machine; it said: {said}")
+        cluster = Cluster(address, identity, sockets.name)
+        _note(home, cluster)
+    except BaseException:
+        if process is not None and process.poll() is None:
+            _end(process.pid)
+        _note_path(home).unlink(missing_ok=True)
+        shutil.rmtree(sockets, ignore_errors=True)
+        raise
+    threading.Thread(target=process.wait, daemon=True).start()  # no zombie, should it end before us
+    return cluster
+
+
+def _start_leader(home: Path, folder: Path, sockets: Path, workers: int) -> subprocess.Popen[bytes]:
     inherited = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}  # or it dies with a job
     with open(folder / "log.txt", "wb") as log:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [*_LEADER_COMMAND, str(sockets), str(workers)],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -277,16 +315,6 @@ def _launch(home: Path, folder: Path, workers: int) -> Cluster:
             cwd=sockets,
             env=inherited | variables(home) | worker_variables() | {"RAY_USAGE_STATS_ENABLED": "0"},
         )
-    address = _wait_for_address(process, sockets)
-    identity = ProcessIdentity.of(process.pid)
-    if address is None or identity is None:
-        process.kill()
-        process.wait()
-        shutil.rmtree(sockets, ignore_errors=True)
-        said = " ".join((folder / "log.txt").read_text(errors="replace").split())[-300:]
-        raise ValueError(f"a Ray cluster could not be started on this machine; it said: {said}")
-    threading.Thread(target=process.wait, daemon=True).start()  # no zombie, should it end before us
-    return Cluster(address, identity, sockets.name)
 
 
 def _lead(sockets: Path, workers: int) -> int:
@@ -319,10 +347,10 @@ def _wait_for_address(process: subprocess.Popen[bytes], sockets: Path) -> str | 
     return None
 
 
-def _end(leader: ProcessIdentity) -> None:
+def _end(leader: int) -> None:
     """End the process that leads a cluster, and see all its descendants gone."""
     with suppress(psutil.NoSuchProcess):
-        process = psutil.Process(leader.pid)
+        process = psutil.Process(leader)
         everybody = [process, *process.children(recursive=True)]
         process.terminate()
         _, alive = psutil.wait_procs(everybody, timeout=_MOST_STOPPING_S)
@@ -333,11 +361,14 @@ def _end(leader: ProcessIdentity) -> None:
 
 
 def _make_token(folder: Path) -> None:
+    """Have a token that only this user can read, whole or not at all."""
     path = folder / "token"
-    if not path.is_file():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(32))
+    if path.is_file() and path.stat().st_size:
+        return
+    path.unlink(missing_ok=True)  # an older version may have been stopped before it had written it
+    with new_file(path) as partial:
+        partial.chmod(0o600)
+        partial.write_text(secrets.token_hex(32))
 
 
 def variables(home: Path) -> dict[str, str]:
@@ -350,10 +381,19 @@ def variables(home: Path) -> dict[str, str]:
     }
 
 
+def _note_path(home: Path) -> Path:
+    return home / "ray" / "cluster.json"
+
+
+def _note(home: Path, cluster: Cluster) -> None:
+    about = {"address": cluster.address, "process": vars(cluster.process), "folder": cluster.folder}
+    atomic_write_text(_note_path(home), json.dumps(about, indent=1))
+
+
 def noted_cluster(home: Path) -> Cluster | None:
     """The cluster that was noted down last; None if there is none, or what is noted is no such thing."""
     try:
-        about = json.loads((home / "ray" / "cluster.json").read_text())
+        about = json.loads(_note_path(home).read_text())
         process = ProcessIdentity(
             int(about["process"]["pid"]), about["process"]["started"], about["process"]["boot_id"]
         )
