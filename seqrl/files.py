@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import hashlib
 import os
 import re
@@ -11,7 +12,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _NAME = re.compile(r"(demo/)?[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -167,15 +168,15 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Fill a folder that appears whole or not at all, replacing an older one of the same name.
 
     Yields a temporary sibling. On success its files are flushed to disk and it takes the name ``path`` (exchanged
-    in one step with an older folder where the system can do that); on any failure it is removed.
+    in one step with an older folder where the system can do that); on any failure it is removed. While it is filled it
+    is locked, so that `remove_partials_of` can tell it from one that was left.
 
     Raises:
         OSError: if the disk is full, among others; an older folder is then untouched.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}{_PARTIAL}{secrets.token_hex(4)}")
-    partial.mkdir()
+    partial, held = _locked_partial(path)
     try:
         yield partial
         for folder, _, files in os.walk(partial):
@@ -186,6 +187,21 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        os.close(held)
+
+
+def _locked_partial(path: Path) -> tuple[Path, int]:
+    """A new temporary sibling of a folder and the descriptor that holds its lock."""
+    while True:
+        partial = path.with_name(f".{path.name}{_PARTIAL}{secrets.token_hex(4)}")
+        partial.mkdir()
+        with suppress(FileNotFoundError):  # removed between the two by somebody who took it for a left one
+            held = os.open(partial, os.O_RDONLY | os.O_CLOEXEC)
+            with suppress(OSError):  # a disk without locks; nobody else gets one either
+                fcntl.flock(held, fcntl.LOCK_EX)
+            if partial.exists():
+                return partial, held
+            os.close(held)
 
 
 @contextmanager
@@ -268,10 +284,16 @@ def remove_partials(folder: Path, owner: str = "*") -> None:
 
 
 def remove_partials_of(path: Path) -> None:
-    """Remove what interrupted atomic writes of ``path`` itself left; call it only when nothing writes it."""
-    for kind in (_PARTIAL, _PREVIOUS):
-        for partial in Path(path).parent.glob(f".{Path(path).name}{kind}*"):
-            _remove(partial)
+    """Remove the folders that interrupted atomic writes of ``path`` itself left; those that are filled now stay."""
+    left = [found for kind in (_PARTIAL, _PREVIOUS) for found in Path(path).parent.glob(f".{Path(path).name}{kind}*")]
+    for folder in left:
+        with suppress(OSError):  # gone, no folder, or locked
+            held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(held)
 
 
 def _remove(path: Path) -> None:

@@ -210,6 +210,16 @@ def test_what_a_killed_writer_left_is_removed(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["other"]
 
 
+def test_what_is_being_written_is_not_taken_for_what_was_left(tmp_path):
+    (tmp_path / ".folder.partial-0123abcd").mkdir()
+    with files.atomic_folder(tmp_path / "folder") as partial:
+        (partial / "file").write_text("half")
+        files.remove_partials_of(tmp_path / "folder")
+        assert [entry.name for entry in tmp_path.iterdir()] == [partial.name]
+    assert (tmp_path / "folder" / "file").read_text() == "half"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+
+
 def test_a_full_disk_keeps_the_previous_content(tmp_path):
     path = tmp_path / "file"
     files.atomic_write_bytes(path, b"old")

@@ -3,12 +3,14 @@
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -16,6 +18,7 @@ import pytest
 
 from seqrl import jobs
 from seqrl.config import DatasetJob, RenderJob, RenderSpec, ReturnSweepJob
+from seqrl.files import atomic_folder
 from seqrl.jobs import backend
 from seqrl.jobs.environment import python_path
 from seqrl.jobs.process import ProcessIdentity, is_worker, largest_resident_bytes
@@ -333,6 +336,50 @@ def test_a_job_that_was_stopped_while_it_was_started_in_vain_does_not_wait_again
     tiny.set_job(job_id, job.attempt, cancel_requested=tiny.now())
     backend.put_back(tiny, job, "nothing can be started")
     assert tiny.job(job_id).state == "cancelled"
+
+
+READERS = [
+    ("train", {"dataset": "tiny"}),
+    ("open_loop", {"dataset": "tiny"}),
+    ("export", {"name": "tiny"}),
+    ("derive", {"sources": ["other", "tiny"]}),
+]
+
+
+@pytest.mark.parametrize("kind, spec", READERS)
+def test_columns_that_a_killed_job_had_begun_to_make_again_are_removed(tiny, kind, spec):
+    """Those that another one makes just now stay."""
+    left = tiny.columns_folder("tiny").with_name(".tiny.partial-0123abcd")
+    left.mkdir()
+    row = replace(tiny.job(tiny.add_job(train_job("run"), "run")), kind=kind, spec={"kind": kind, "spec": spec})
+    with atomic_folder(tiny.columns_folder("tiny")) as partial:
+        shutil.copytree(tiny.columns_folder("tiny"), partial, dirs_exist_ok=True)
+        jobs.clean_up(tiny, row)
+        assert partial.is_dir() and not left.exists()
+
+
+@pytest.mark.parametrize("spec", [None, [], {}, {"sources": 5}, {"sources": [5, "../x"]}, {"sources": "led-out"}])
+def test_what_is_no_dataset_is_left_alone(tiny, spec):
+    (tiny.home / "columns" / "led-out").symlink_to("/")
+    row = tiny.job(tiny.add_job(train_job("run"), "run"))
+    jobs.clean_up(tiny, replace(row, kind="derive", spec={"kind": "derive", "spec": spec}))
+
+
+def test_a_checkpoint_that_a_killed_import_had_begun_is_removed(tiny):
+    left = tiny.run_folder("foreign") / ".checkpoint.partial-0123abcd"
+    left.mkdir(parents=True)
+    jobs.clean_up(tiny, replace(tiny.job(tiny.add_job(train_job("foreign"), "foreign")), kind="import_run"))
+    assert not left.exists()
+
+
+def test_files_of_an_archived_dataset_that_was_not_finished_are_removed(tiny):
+    job = DatasetJob(spec=dataset_spec("half"))
+    job_id = tiny.add_job(job, "half")
+    tiny.add_dataset("half", source=job.spec.model_dump(mode="json"), job_id=job_id)
+    tiny.columns_folder("half").mkdir()
+    tiny.archive_dataset("half")
+    jobs.clean_up(tiny, tiny.job(job_id))
+    assert not tiny.columns_folder("half").exists()
 
 
 def test_the_environment_does_not_grow_from_job_to_job():

@@ -8,7 +8,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,13 +18,15 @@ from seqrl.jobs.backend import LOG_NAME, MOST_LAUNCHES, OUTCOME_BYTES, OUTCOME_N
 from seqrl.jobs.choice import allowed_workers, fans_out
 from seqrl.jobs.submission import create_rows
 from seqrl.processors import processors
-from seqrl.store import JobRow, JobState, Store
+from seqrl.store import DatasetRow, JobRow, JobState, Store
 from seqrl.store.episodes import has_parts
 from seqrl.store.runs import CHECKPOINT
 
 GRACE_S = 10.0
 GRACE_NAME = "grace"
 """How many seconds after the request a job has for saving, in its folder, since any process may have to end it."""
+_READ = {"train": "dataset", "open_loop": "dataset", "export": "name", "derive": "sources"}
+"""Kind of job → the setting that names the datasets which it reads."""
 _RESUMABLE: tuple[JobState, ...] = ("interrupted", "cancelled", "failed")
 
 
@@ -177,12 +179,17 @@ def clean_up(store: Store, job: JobRow) -> None:
     A row that carries no proper name was not written by this program: nothing can belong to it.
     """
     _remove_dataset_files(store, job)
+    for name in _read_datasets(job):
+        with suppress(ValueError):  # its folder leads out of the home, where nothing is made
+            remove_partials_of(store.columns_folder(name))
     shutil.rmtree(store.job_folder(job.id) / "scratch", ignore_errors=True)
     store.remove_partial_exports(job.id)
     if not is_name(job.name) or store.bundled(job.name):
         return
     if job.kind == "train":
         remove_partials(store.run_folder(job.name))
+    elif job.kind == "import_run":
+        remove_partials_of(store.run_folder(job.name) / CHECKPOINT)
     elif job.kind.startswith("sweep_"):
         remove_partials(store.sweep_folder(job.name))
 
@@ -204,12 +211,25 @@ def read_outcome(folder: Path) -> str:
 
 def _dataset_is_whole(store: Store, job: JobRow) -> bool:
     """Whether a job ended between declaring its dataset built and saying so of itself."""
-    return any(row.job_id == job.id and row.facts is not None for row in store.datasets())
+    return any(row.job_id == job.id and row.facts is not None for row in _datasets(store))
+
+
+def _datasets(store: Store) -> list[DatasetRow]:
+    """All of them: one may be archived while it is built."""
+    return [*store.datasets(), *store.datasets(archived=True)]
+
+
+def _read_datasets(job: JobRow) -> list[str]:
+    """Datasets whose columns a job makes again where they are missing; another job may be doing that, too."""
+    spec = job.spec.get("spec")
+    read = spec.get(_READ[job.kind]) if isinstance(spec, Mapping) and job.kind in _READ else None
+    names = read if isinstance(read, list | tuple) else [read]
+    return [name for name in names if isinstance(name, str) and is_name(name)]
 
 
 def _remove_dataset_files(store: Store, job: JobRow) -> None:
     """Remove the files of a dataset that this job was making; those of a finished one are left alone."""
-    unfinished = [row for row in store.datasets() if row.job_id == job.id and row.facts is None and is_name(row.name)]
+    unfinished = [row for row in _datasets(store) if row.job_id == job.id and row.facts is None and is_name(row.name)]
     for row in unfinished:
         for folder in (store.columns_folder(row.name), store.minari_dataset_folder(row.name)):
             shutil.rmtree(folder, ignore_errors=True)
