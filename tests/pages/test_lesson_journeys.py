@@ -36,7 +36,7 @@ def test_a_control_changes_the_picture_and_its_sentence(page, server):
 def test_a_term_opens_where_it_is_used(page, server):
     visit(page, server, "lessons?lesson=greedy-or-sampled")
     page.get_by_role("button", name="calibration").click()
-    expect(page.get_by_text("How close what is achieved comes to what was asked for.")).to_be_visible()
+    expect(page.get_by_text("How close the mean return of many episodes comes to what was asked for.")).to_be_visible()
 
 
 def test_a_lesson_leads_to_the_very_state_in_the_product(page, server):

@@ -214,8 +214,8 @@ def test_a_lower_temperature_leaves_fewer_episodes(visited):
     app = open_lesson("path-integral")
 
     def worth():
-        told = next(text.value for text in app.markdown if "worth only" in text.value)
-        return int(told.split("worth only ")[1].split(" episode")[0].replace("\u2009", ""))
+        told = next(text.value for text in app.markdown if "but is worth " in text.value)
+        return int(told.split("but is worth ")[1].split(" episode")[0].replace("\u2009", ""))
 
     name = app.selectbox(key="paths.data").value
     app.select_slider(key=f"paths.t.{name}").set_value(1.0).run()
