@@ -9,6 +9,7 @@ os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # as in the workers; read when
 
 import shutil
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -118,7 +119,8 @@ def end_all_jobs(store):
     for row in store.jobs(["queued"]):
         store.transition(row.id, ["queued"], "cancelled")
     for row in store.jobs(["running"]):
-        jobs.cancel(store, row.id, grace_s=0, wait=True)
+        with suppress(ValueError):  # it ended meanwhile
+            jobs.cancel(store, row.id, grace_s=0, wait=True)
     for thread in threading.enumerate():
         if thread.name.startswith("job "):
             thread.join(timeout=10)

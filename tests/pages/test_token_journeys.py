@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from browsing import SLOW_MS, drawn, fill_number, visit
+from browsing import SLOW_MS, at_rest, drawn, fill_number, visit
 from playwright.sync_api import expect
 
 from seqrl import jobs
@@ -27,8 +27,13 @@ def rounding_error(page, bins):
 def run_and_wait(page, server, name, parameter):
     """Name the sweep of an open form, run it, and wait until it is measured."""
     field = page.get_by_label("Name", exact=True)
-    field.fill(name)
-    field.press("Enter")
+    for _ in range(3):  # typed while the page was just drawn anew, it is forgotten
+        at_rest(page)
+        field.fill(name)
+        field.press("Enter")
+        at_rest(page)
+        if field.input_value() == name:
+            break
     page.get_by_role("button", name="Run the sweep").click()
     page.wait_for_url(re.compile(f"{parameter}={name}"))
     store = Store(server[1])
